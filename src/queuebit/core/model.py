@@ -1,0 +1,157 @@
+"""The records that the scheduler decides about, and every move that they may make.
+
+Records are frozen: a change is a new record. What is not in a table below does not happen.
+Sources: `semantics` and `decisions` are the pages of that name in docs/.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; the values are the API's own (semantics 1.2)."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    CANCELLED = "Cancelled"
+    FAILED = "Failed"
+
+
+class Stage(StrEnum):
+    """Where a *running* job is. It holds one lane through all of them (semantics 2.1, 2.6)."""
+
+    PREPARE = "prepare"  # classical work before the QPU, in a worker
+    READY = "ready"  # waits for the QPU
+    QUANTUM = "quantum"  # holds the QPU
+    FINISH = "finish"  # classical work after the QPU, in a worker
+
+
+class Mode(StrEnum):
+    """How a workload's jobs share the backend; the values are the sessions API's own."""
+
+    BATCH = "batch"
+    SESSION = "dedicated"
+
+
+class WorkloadState(StrEnum):
+    """Where a batch or session is in its life (semantics 1.3)."""
+
+    OPEN = "open"  # no job of it has started yet
+    ACTIVE = "active"  # its jobs go first: exclusively (session) or with priority (batch)
+    INACTIVE = "inactive"  # no priority; its next job stands in the normal queue
+    CLOSED = "closed"  # runs nothing, accepts nothing
+
+
+FINAL = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED})
+
+JOB_MOVES = frozenset(
+    {
+        (JobStatus.QUEUED, JobStatus.RUNNING),  # a lane is free and it is next
+        (JobStatus.QUEUED, JobStatus.CANCELLED),  # by its user, or with its workload
+        (JobStatus.QUEUED, JobStatus.FAILED),  # its workload reached the max TTL
+        (JobStatus.RUNNING, JobStatus.COMPLETED),
+        (JobStatus.RUNNING, JobStatus.FAILED),
+        (JobStatus.RUNNING, JobStatus.CANCELLED),
+    }
+)
+
+STAGE_MOVES = frozenset(
+    {
+        (None, Stage.PREPARE),  # started
+        (Stage.PREPARE, Stage.READY),  # prepared
+        (Stage.READY, Stage.QUANTUM),  # the QPU is its
+        (Stage.QUANTUM, Stage.FINISH),  # measured
+        (Stage.PREPARE, None),  # ended, in whatever stage
+        (Stage.READY, None),
+        (Stage.QUANTUM, None),
+        (Stage.FINISH, None),
+        (Stage.PREPARE, Stage.PREPARE),  # the service restarted (decisions 23)
+        (Stage.READY, Stage.PREPARE),
+        (Stage.QUANTUM, Stage.PREPARE),
+        (Stage.FINISH, Stage.PREPARE),
+    }
+)
+
+WORKLOAD_MOVES = frozenset(
+    {
+        (WorkloadState.OPEN, WorkloadState.ACTIVE),  # its first job starts
+        (WorkloadState.OPEN, WorkloadState.CLOSED),  # closed, cancelled or never used
+        (WorkloadState.ACTIVE, WorkloadState.INACTIVE),  # interactive TTL
+        (WorkloadState.ACTIVE, WorkloadState.CLOSED),  # accepts nothing and has nothing left
+        (WorkloadState.INACTIVE, WorkloadState.ACTIVE),  # a job came through the normal queue
+        (WorkloadState.INACTIVE, WorkloadState.CLOSED),  # closed, cancelled or max TTL
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a job ended as it did; `code` is IBM's, 1000 to 9999."""
+
+    message: str
+    code: int
+    solution: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One call of one primitive."""
+
+    id: str
+    seq: int  # order of arrival; breaks every tie
+    instance: str  # who is charged
+    backend: str
+    workload_id: str | None = None  # None: job mode
+    created_at: int
+    status: JobStatus = JobStatus.QUEUED
+    stage: Stage | None = None  # None: not running
+    run: int = 0  # how often it was started; news of an earlier run is ignored
+    estimated_ms: int | None = None  # QPU time that it should take; None: not known yet
+    usage_ms: int = 0  # QPU time charged
+    started_at: int | None = None  # None: not started
+    ready_at: int | None = None  # None: not prepared yet
+    quantum_started_at: int | None = None  # None: has not had the QPU
+    quantum_ended_at: int | None = None  # None: has not left the QPU
+    ended_at: int | None = None  # None: not final
+    reason: Reason | None = None  # None: nothing to say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A batch or a session: jobs that belong together on one backend."""
+
+    id: str
+    seq: int  # order of opening; breaks every tie
+    instance: str
+    backend: str
+    mode: Mode
+    created_at: int
+    max_ttl_ms: int  # wall clock from the first job's start (semantics 3.1)
+    interactive_ttl_ms: int  # how long it may idle while active (semantics 3.2)
+    active_ttl_ms: int  # how long it may be active in all (semantics 3.3); not enforced yet
+    state: WorkloadState = WorkloadState.OPEN
+    state_reason: str = "session_created"
+    accepting_jobs: bool = True
+    started_at: int | None = None  # first job's start; None: never started
+    activated_at: int | None = None  # start of the latest active window; None: never active
+    closed_at: int | None = None  # None: not closed
+    last_job_started_at: int | None = None
+    last_job_completed_at: int | None = None
+    idle_since: int | None = None  # None: it has unfinished jobs
+    active_ms: int = 0  # length of the active windows that have ended
+    jobs_ms: int = 0  # QPU time charged to its jobs that have ended
+    drain_seq: int | None = None  # next in line: only jobs up to this seq may start before it
+    transitions: tuple[tuple[WorkloadState, int], ...] = ()  # every state it took, and when
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What the scheduler needs to know of a backend; configuration, not state."""
+
+    name: str
+    lanes: int = 5  # jobs running at once (FAQ: "five for most backends today")
+    qpu_slots: int = 1  # jobs on the QPU at once
+
+
+Record = Job | Workload

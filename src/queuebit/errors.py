@@ -1,0 +1,87 @@
+"""Every error of ours, in one tree.
+
+QueuebitError
+├── ConfigError         the operator's configuration is wrong
+├── ServiceFault        our own failure: never the user's, never charged
+└── RequestError        the user's mistake, told as IBM's API tells it
+    ├── InvalidInput    400
+    ├── Unauthorized    401
+    ├── Forbidden       403
+    ├── NotFound        404
+    ├── Conflict        409
+    ├── TooLarge        413
+    └── TooManyRequests 429
+"""
+
+
+class QueuebitError(Exception):
+    """Something in Queuebit failed; the message says what and by which rule."""
+
+
+class ConfigError(QueuebitError):
+    """The configuration names something that does not exist or breaks a rule."""
+
+
+class ServiceFault(QueuebitError):
+    """The service failed, not the user: the job is not charged."""
+
+
+class RequestError(QueuebitError):
+    """A request breaks a rule.
+
+    `code` is IBM's error number (rest.md, "Known codes"), `solution` says what to do instead.
+    Crosses process boundaries, so everything it holds is in `args`.
+    """
+
+    status = 400
+
+    def __init__(self, message: str, code: int = 1208, solution: str = "") -> None:
+        super().__init__(message, code, solution)
+        self.message = message
+        self.code = code
+        self.solution = solution
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInput(RequestError):
+    """The request is understood and refused."""
+
+    status = 400
+
+
+class Unauthorized(RequestError):
+    """No valid token or key came with the request."""
+
+    status = 401
+
+
+class Forbidden(RequestError):
+    """The caller is known and may not do this."""
+
+    status = 403
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it is not the caller's."""
+
+    status = 404
+
+
+class Conflict(RequestError):
+    """The thing's present state does not allow this."""
+
+    status = 409
+
+
+class TooLarge(RequestError):
+    """The request is over a size limit."""
+
+    status = 413
+
+
+class TooManyRequests(RequestError):
+    """The caller is over a rate limit."""
+
+    status = 429
