@@ -59,6 +59,7 @@ class WorkloadOpened:
     max_ttl_ms: int
     interactive_ttl_ms: int
     active_ttl_ms: int
+    unused_ttl_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,6 @@ Command = RunStage | StopJob
 class Rule(StrEnum):
     """Why an event was refused."""
 
-    UNKNOWN_WORKLOAD = "unknown workload"
     WORKLOAD_CLOSED = "workload closed"
     WRONG_BACKEND = "wrong backend"
     WRONG_INSTANCE = "wrong instance"

@@ -1,6 +1,5 @@
-"""The records that the scheduler decides about, and every move that they may make.
+"""The records that the scheduler decides about. Frozen: a change is a new record.
 
-Records are frozen: a change is a new record. What is not in a table below does not happen.
 Sources: `semantics` and `decisions` are the pages of that name in docs/.
 """
 
@@ -44,45 +43,6 @@ class WorkloadState(StrEnum):
 
 
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED})
-
-JOB_MOVES = frozenset(
-    {
-        (JobStatus.QUEUED, JobStatus.RUNNING),  # a lane is free and it is next
-        (JobStatus.QUEUED, JobStatus.CANCELLED),  # by its user, or with its workload
-        (JobStatus.QUEUED, JobStatus.FAILED),  # its workload reached the max TTL
-        (JobStatus.RUNNING, JobStatus.COMPLETED),
-        (JobStatus.RUNNING, JobStatus.FAILED),
-        (JobStatus.RUNNING, JobStatus.CANCELLED),
-    }
-)
-
-STAGE_MOVES = frozenset(
-    {
-        (None, Stage.PREPARE),  # started
-        (Stage.PREPARE, Stage.READY),  # prepared
-        (Stage.READY, Stage.QUANTUM),  # the QPU is its
-        (Stage.QUANTUM, Stage.FINISH),  # measured
-        (Stage.PREPARE, None),  # ended, in whatever stage
-        (Stage.READY, None),
-        (Stage.QUANTUM, None),
-        (Stage.FINISH, None),
-        (Stage.PREPARE, Stage.PREPARE),  # the service restarted (decisions 23)
-        (Stage.READY, Stage.PREPARE),
-        (Stage.QUANTUM, Stage.PREPARE),
-        (Stage.FINISH, Stage.PREPARE),
-    }
-)
-
-WORKLOAD_MOVES = frozenset(
-    {
-        (WorkloadState.OPEN, WorkloadState.ACTIVE),  # its first job starts
-        (WorkloadState.OPEN, WorkloadState.CLOSED),  # closed, cancelled or never used
-        (WorkloadState.ACTIVE, WorkloadState.INACTIVE),  # interactive TTL
-        (WorkloadState.ACTIVE, WorkloadState.CLOSED),  # accepts nothing and has nothing left
-        (WorkloadState.INACTIVE, WorkloadState.ACTIVE),  # a job came through the normal queue
-        (WorkloadState.INACTIVE, WorkloadState.CLOSED),  # closed, cancelled or max TTL
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +90,7 @@ class Workload:
     max_ttl_ms: int  # wall clock from the first job's start (semantics 3.1)
     interactive_ttl_ms: int  # how long it may idle while active (semantics 3.2)
     active_ttl_ms: int  # how long it may be active in all (semantics 3.3); not enforced yet
+    unused_ttl_ms: int  # how long it may stay open without any unfinished job (decisions 16)
     state: WorkloadState = WorkloadState.OPEN
     state_reason: str = "session_created"
     accepting_jobs: bool = True

@@ -1,0 +1,89 @@
+"""Every move that a job or workload may make, as tables, and the gates that enforce them.
+
+What is not in a table does not happen. docs/states.md is drawn from the tables.
+"""
+
+from dataclasses import replace
+
+from queuebit.core.model import Job, JobStatus, Stage, Workload, WorkloadState
+
+JOB_MOVES = frozenset(
+    {
+        (JobStatus.QUEUED, JobStatus.RUNNING),  # a lane is free and it is next
+        (JobStatus.QUEUED, JobStatus.CANCELLED),  # by its user, or with its workload
+        (JobStatus.QUEUED, JobStatus.FAILED),  # its workload reached the max TTL
+        (JobStatus.RUNNING, JobStatus.COMPLETED),
+        (JobStatus.RUNNING, JobStatus.FAILED),
+        (JobStatus.RUNNING, JobStatus.CANCELLED),
+    }
+)
+
+STAGE_MOVES = frozenset(
+    {
+        (None, Stage.PREPARE),  # started
+        (Stage.PREPARE, Stage.READY),  # prepared
+        (Stage.READY, Stage.QUANTUM),  # the QPU is its
+        (Stage.QUANTUM, Stage.FINISH),  # measured
+        (Stage.PREPARE, None),  # ended, in whatever stage
+        (Stage.READY, None),
+        (Stage.QUANTUM, None),
+        (Stage.FINISH, None),
+        (Stage.PREPARE, Stage.PREPARE),  # the service restarted (decisions 23)
+        (Stage.READY, Stage.PREPARE),
+        (Stage.QUANTUM, Stage.PREPARE),
+        (Stage.FINISH, Stage.PREPARE),
+    }
+)
+
+WORKLOAD_MOVES = frozenset(
+    {
+        (WorkloadState.OPEN, WorkloadState.ACTIVE),  # its first job starts
+        (WorkloadState.OPEN, WorkloadState.CLOSED),  # closed, cancelled or never used
+        (WorkloadState.ACTIVE, WorkloadState.INACTIVE),  # interactive TTL
+        (WorkloadState.ACTIVE, WorkloadState.CLOSED),  # accepts nothing and has nothing left
+        (WorkloadState.INACTIVE, WorkloadState.ACTIVE),  # a job came through the normal queue
+        (WorkloadState.INACTIVE, WorkloadState.CLOSED),  # closed, cancelled or max TTL
+    }
+)
+
+
+def to_status(job: Job, to: JobStatus) -> Job:
+    """`job` with another status."""
+    assert (job.status, to) in JOB_MOVES, f"{job.id}: {job.status} -> {to}"
+    return replace(job, status=to)
+
+
+def to_stage(job: Job, to: Stage | None) -> Job:
+    """`job` in another stage."""
+    assert (job.stage, to) in STAGE_MOVES, f"{job.id}: {job.stage} -> {to}"
+    return replace(job, stage=to)
+
+
+def to_state(workload: Workload, to: WorkloadState, at: int, why: str) -> Workload:
+    """`workload` in another state, with what that brings: timestamps, its active window, its drain.
+
+    The first reason for which it stopped accepting jobs stands to the end.
+    """
+    assert (workload.state, to) in WORKLOAD_MOVES, f"{workload.id}: {workload.state} -> {to}"
+    active_ms = workload.active_ms
+    if workload.state is WorkloadState.ACTIVE:
+        assert workload.activated_at is not None
+        active_ms += at - workload.activated_at
+    moved = replace(
+        workload,
+        state=to,
+        state_reason=why if workload.accepting_jobs else workload.state_reason,
+        active_ms=active_ms,
+        drain_seq=None,
+        transitions=(*workload.transitions, (to, at)),
+    )
+    match to:
+        case WorkloadState.ACTIVE:
+            started_at = at if workload.started_at is None else workload.started_at
+            return replace(moved, started_at=started_at, activated_at=at)
+        case WorkloadState.INACTIVE:
+            return replace(moved, idle_since=None)
+        case WorkloadState.CLOSED:
+            return replace(moved, idle_since=None, closed_at=at)
+        case WorkloadState.OPEN:
+            raise AssertionError("no workload opens twice")

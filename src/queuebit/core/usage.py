@@ -1,0 +1,62 @@
+"""What was used, and what it costs: one model for estimates and for charges (decisions 4, 8)."""
+
+import math
+from collections.abc import Iterable
+
+from queuebit.core.model import Job, Mode, Stage, Workload, WorkloadState
+
+# "a sub-job overhead (~2 s each)": Estimate job run time, 2026-09.
+OVERHEAD_MS = 2_000
+# FAQ: two jobs of 40 circuits of 100x100 cost six seconds more than one job of 80. With an overhead
+# of 2 + k*sqrt(circuits*qubits*depth) seconds: 2 + k*(2*sqrt(400_000) - sqrt(800_000)) = 6.
+OVERHEAD_GROWTH_MS = 4_000 / (2 * math.sqrt(400_000) - math.sqrt(800_000))
+
+
+def overhead_ms(*, circuits: int, qubits: int, depth: int) -> int:
+    """QPU time that a job costs beside its circuits' own, in milliseconds.
+
+    `qubits` and `depth` are the means over its circuits.
+    """
+    return OVERHEAD_MS + round(OVERHEAD_GROWTH_MS * math.sqrt(circuits * qubits * depth))
+
+
+def qpu_ms(*, overhead_ms: int, runs: Iterable[tuple[float, int]]) -> int:
+    """QPU time of a job in milliseconds, rounded up.
+
+    `runs` holds, per circuit, the seconds that one shot takes (repetition delay included) and
+    the number of shots: "(rep_delay + circuit length) x executions" (semantics 5.3).
+    """
+    return overhead_ms + math.ceil(1_000 * math.fsum(seconds * shots for seconds, shots in runs))
+
+
+def charged_when_stopped(job: Job, now: int) -> int:
+    """QPU time charged to a job that its user stopped or broke, in milliseconds (decisions 4).
+
+    What the QPU had spent by then, with its preparation; 0 if it never had the QPU.
+    """
+    if job.quantum_started_at is None:
+        return 0
+    if job.stage is not Stage.QUANTUM:  # it has left the QPU, and what it used is known
+        return job.usage_ms
+    spent = OVERHEAD_MS + now - job.quantum_started_at
+    return spent if job.estimated_ms is None else min(spent, job.estimated_ms)
+
+
+def workload_usage_ms(workload: Workload, now: int) -> int:
+    """QPU time of a batch (its jobs') or of a session (wall clock while active), in milliseconds.
+
+    FAQ, "Is compilation time counted as usage": a session's starts with its first job and ends when
+    it goes inactive, is closed, or its last job completes, whichever happens last.
+    """
+    match workload.mode:
+        case Mode.BATCH:
+            return workload.jobs_ms
+        case Mode.SESSION:
+            return workload.active_ms + active_now_ms(workload, now)
+
+
+def active_now_ms(workload: Workload, now: int) -> int:
+    """Length of the active window that is going on, in milliseconds; 0 if none is."""
+    if workload.state is not WorkloadState.ACTIVE or workload.activated_at is None:
+        return 0
+    return now - workload.activated_at
