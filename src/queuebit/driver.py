@@ -27,6 +27,9 @@ class Runner(Protocol):
     def carry_out(self, command: Command) -> None:
         """Begin what `command` says. Repeating a command does no harm."""
 
+    def ended(self, job: Job) -> None:
+        """Clear up after a job whose end is saved."""
+
 
 @dataclass(slots=True)
 class _Letter:
@@ -100,6 +103,7 @@ class Driver:
                 letter.reply.set_result(step)
         for record in changed.values():
             if isinstance(record, Job) and record.status in FINAL:
+                self._runner.ended(record)
                 ended = self._ended.pop(record.id, None)
                 if ended is not None:
                     ended.set()

@@ -1,0 +1,123 @@
+"""Carries out the scheduler's commands: has stages run, and tells the driver what became of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, assert_never
+
+from queuebit.core.events import Command, Event, RunStage, StageEnded, StageFailed, Step, StopJob
+from queuebit.core.model import Job, Stage
+from queuebit.engines.task import Engine, Outcome, Task
+from queuebit.store.database import StoredJob
+from queuebit.store.payloads import Payloads
+
+
+class JobReader(Protocol):
+    """The part of the store that the runner needs."""
+
+    async def job(self, job_id: str) -> StoredJob | None:
+        """A job with what its user said of it."""
+
+    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
+        """Add to the job's metrics."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job that holds a lane."""
+
+    work: asyncio.Task[None]
+    log: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class Runner:
+    """One asyncio task for each stage that is running."""
+
+    def __init__(self, *, engine: Engine, database: JobReader, payloads: Payloads) -> None:
+        self._engine = engine
+        self._database = database
+        self._payloads = payloads
+        self._running: dict[str, _Running] = {}
+        self._send: Callable[[Event], Awaitable[Step]] | None = None
+        self._group: asyncio.TaskGroup | None = None
+
+    def bind(self, send: Callable[[Event], Awaitable[Step]]) -> None:
+        """Tell news of stages to `send`; the driver and the runner need each other."""
+        self._send = send
+
+    async def run(self) -> None:
+        """Own every stage's task, until cancelled; raises if our own work with the store fails."""
+        async with asyncio.TaskGroup() as self._group:
+            await asyncio.Event().wait()
+
+    def carry_out(self, command: Command) -> None:
+        """Begin what `command` says. Repeating a command does no harm."""
+        match command:
+            case RunStage():
+                assert self._group is not None
+                work = self._group.create_task(self._run_stage(command))
+                running = self._running.setdefault(command.job_id, _Running(work))
+                running.work = work
+            case StopJob(job_id=job_id):
+                stopped = self._running.get(job_id)
+                if stopped is not None:
+                    stopped.work.cancel()
+            case _:
+                assert_never(command)
+
+    def ended(self, job: Job) -> None:
+        """Forget what only a running job needs, and a private job's inputs (decisions 24)."""
+        running = self._running.pop(job.id, None)
+        assert self._group is not None
+        self._group.create_task(self._clear(job, [] if running is None else running.log))
+
+    async def _run_stage(self, command: RunStage) -> None:
+        stored = await self._database.job(command.job_id)
+        assert stored is not None  # it was saved before it could start
+        task = Task(
+            job_id=command.job_id,
+            run=command.run,
+            stage=command.stage,
+            program_id=stored.details.program_id,
+            backend=stored.record.backend,
+        )
+        outcome = await self._engine.run(task)
+        running = self._running[command.job_id]
+        running.log += outcome.log
+        running.metrics.update(outcome.metrics)
+        if outcome.error is not None or command.stage is Stage.FINISH:
+            # Before the end is told: who sees the job final sees all of its metrics.
+            await self._database.add_metrics(command.job_id, running.metrics)
+        assert self._send is not None
+        await self._send(_news(command, outcome))
+
+    async def _clear(self, job: Job, log: list[str]) -> None:
+        stored = await self._database.job(job.id)
+        if stored is None:  # deleted meanwhile
+            return
+        if log:
+            content = "".join(f"{line}\n" for line in log).encode()
+            await asyncio.to_thread(self._payloads.write, job.id, "log", content, durable=False)
+        names = [f"{name}.{run}" for name in ("prepared", "raw") for run in range(1, job.run + 1)]
+        if stored.details.private:
+            names.append("params")
+        await asyncio.to_thread(self._payloads.discard, job.id, names)
+
+
+def _news(command: RunStage, outcome: Outcome) -> Event:
+    if outcome.error is not None:
+        return StageFailed(
+            job_id=command.job_id,
+            run=command.run,
+            stage=command.stage,
+            reason=outcome.error,
+            service_fault=outcome.service_fault,
+        )
+    return StageEnded(
+        job_id=command.job_id,
+        run=command.run,
+        stage=command.stage,
+        estimated_ms=outcome.estimated_ms,
+        usage_ms=outcome.usage_ms,
+    )
