@@ -4,12 +4,29 @@ Precedence: flags over environment (`QUEUEBIT_PORT=9000`) over file over default
 """
 
 import hashlib
+import json
+import os
+import tomllib
 import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from queuebit.errors import ConfigError
+
+PREFIX = "QUEUEBIT_"  # of the environment variables that are settings
 
 # A fixed namespace: the same instance name has the same CRN on every machine.
 _NAMESPACE = uuid.UUID("6f3c1c9a-3a86-4d4e-9a0e-6d8f1f2b7a51")
@@ -71,6 +88,12 @@ class UserConfig(_Frozen):
     instances: tuple[str, ...]
 
 
+BACKENDS = (
+    BackendConfig(name="fake_torino", snapshot="torino"),
+    BackendConfig(name="fake_fez", snapshot="fez"),
+    BackendConfig(name="fake_manila", snapshot="manila"),
+)
+
 PLANS = (
     PlanConfig(name="premium"),
     PlanConfig(name="open", pricing="free", sessions=False, max_ttl_s=600),
@@ -83,7 +106,9 @@ class Config(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(default=8888, ge=0, le=65_535)
     """0: any free port."""
-    data: Path = Path("~/.queuebit").expanduser()
+    data: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default=Path("~/.queuebit"), validate_default=True
+    )
     """Folder of the database, the payloads, the key and the certificate."""
     database: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
@@ -95,12 +120,105 @@ class Config(_Frozen):
     """How long a GET of a running job is held, so that the client's 0.5 s poll hides little."""
     max_body_mb: int = Field(default=64, ge=1)
     """Largest request body; IBM's old limit was 64 MB (semantics 6.2)."""
-    backends: tuple[BackendConfig, ...] = (
-        BackendConfig(name="fake_torino", snapshot="torino"),
-        BackendConfig(name="fake_fez", snapshot="fez"),
-        BackendConfig(name="fake_manila", snapshot="manila"),
-    )
+    backends: tuple[BackendConfig, ...] = BACKENDS
     plans: tuple[PlanConfig, ...] = PLANS
     instances: tuple[InstanceConfig, ...] = (InstanceConfig(name="local"),)
     users: tuple[UserConfig, ...] = ()
     """Empty: one user "local" of all instances, whose key is made at first start."""
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the database, wherever it is."""
+        return self.database or f"sqlite+aiosqlite:///{self.data.resolve() / 'queuebit.db'}"
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        """Every name is given once, and every name used is given."""
+        for key in ("backends", "instances"):
+            if not getattr(self, key):
+                raise ValueError(f"{key}: at least one is needed")
+        for key in ("backends", "plans", "instances", "users"):
+            _assert_unique(key, (item.name for item in getattr(self, key)))
+        _assert_unique("users.key_sha256", (user.key_sha256 for user in self.users))
+        plans = [plan.name for plan in self.plans]
+        for instance in self.instances:
+            _assert_known(f"instances.{instance.name}: plan", instance.plan, plans)
+        instances = [instance.name for instance in self.instances]
+        for user in self.users:
+            for name in user.instances:
+                _assert_known(f"users.{user.name}: instance", name, instances)
+        return self
+
+
+def load(
+    file: Path | None = None, environment: Mapping[str, str] | None = None, **flags: Any
+) -> Config:
+    """Merge `flags` (None: not given) over `environment` over `file` over the defaults.
+
+    `environment` None means the process's own. Raises ConfigError that names the setting, the
+    rule and where the value came from.
+    """
+    sources = {
+        "flags": {key: value for key, value in flags.items() if value is not None},
+        "environment": _environment(os.environ if environment is None else environment),
+        f"file {file}": _file(file) if file is not None else {},
+    }
+    merged: dict[str, Any] = {}
+    for values in reversed(sources.values()):
+        merged.update(values)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        told = "; ".join(_told(detail, sources) for detail in error.errors())
+        raise ConfigError(told) from None
+
+
+def _file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"file {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"file {file} is not TOML: {error}") from None
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Collect what the environment sets; lists as JSON, an empty variable sets nothing."""
+    found: dict[str, Any] = {}
+    for key in Config.model_fields:
+        text = variables.get(PREFIX + key.upper(), "")
+        if text[:1] in ("[", "{"):
+            try:
+                found[key] = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{PREFIX}{key.upper()} is not JSON: {error}") from None
+        elif text:
+            found[key] = text
+    return found
+
+
+def _told(detail: ErrorDetails, sources: Mapping[str, Mapping[str, Any]]) -> str:
+    """Tell one broken rule: which setting, which rule, what was given, and where."""
+    path = detail["loc"]
+    if not path:  # a rule over several settings, told by us
+        return detail["msg"].removeprefix("Value error, ")
+    key = str(path[0])
+    place = next((name for name, values in sources.items() if key in values), "defaults")
+    where = f"{PREFIX}{key.upper()}" if place == "environment" else place
+    name = key + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path[1:])
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting ({where})"
+    if detail["type"] == "missing":
+        return f"{name}: is missing ({where})"
+    return f"{name}: {detail['msg'].lower()}, not {detail['input']!r} ({where})"
+
+
+def _assert_unique(key: str, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{key}: {twice[0]!r} is given twice")
+
+
+def _assert_known(key: str, name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{key} {name!r} is not one of {', '.join(known)}")

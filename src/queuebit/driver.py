@@ -1,14 +1,16 @@
 """Feeds the scheduler: events in, records saved, then commands carried out. Decides nothing."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from queuebit.clock import Clock
 from queuebit.core.events import Command, Event, Restarted, Step, Tick
 from queuebit.core.model import FINAL, Job, Record
 from queuebit.core.scheduler import Scheduler
+from queuebit.errors import ServiceFault
 from queuebit.store.details import Details
 
 INBOX_MAX = 10_000  # events decided in one save; the rest waits for the next
@@ -46,17 +48,23 @@ class Driver:
         self._store = store
         self._runner = runner
         self._clock = clock
-        self._inbox: asyncio.Queue[_Letter] = asyncio.Queue()
+        self._inbox: deque[_Letter] = deque()
+        self._mail = asyncio.Event()  # something is in the inbox
         self._now = 0
+        self._stopped = False
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
 
     async def send(self, event: Event, details: Details | None = None) -> Step:
         """Have `event` decided and saved, with `details` unless it is refused.
 
-        On return everything is durable and the commands are under way.
+        On return everything is durable and the commands are under way. Raises ServiceFault if the
+        driver stopped before; then the event may or may not have been saved.
         """
+        if self._stopped:
+            raise ServiceFault("the service has stopped")
         letter = _Letter(event, details, asyncio.get_running_loop().create_future())
-        self._inbox.put_nowait(letter)
+        self._inbox.append(letter)
+        self._mail.set()
         return await letter.reply
 
     async def wait_for_end(self, job_id: str, timeout_s: float) -> None:
@@ -77,9 +85,22 @@ class Driver:
         If a save fails this raises, and the process must stop: memory is then ahead of the store,
         and a restart from the store is the only true state.
         """
-        await self._decide([_Letter(Restarted(), None, _unheard())])
-        while True:
-            await self._decide(await self._letters())
+        letters = [_Letter(Restarted(), None, _unheard())]
+        try:
+            while True:
+                await self._decide(letters)
+                letters = []
+                letters = await self._letters()
+        finally:
+            self._stop(letters)
+
+    def _stop(self, letters: list[_Letter]) -> None:
+        """Leave nobody waiting for a reply that will not come."""
+        self._stopped = True
+        for letter in (*letters, *self._inbox):
+            if not letter.reply.done():
+                letter.reply.set_exception(ServiceFault("the service has stopped"))
+                letter.reply.exception()  # nobody need hear it
 
     async def _decide(self, letters: Iterable[_Letter]) -> None:
         """Decide several events, save their outcome at once (group commit), then act."""
@@ -110,24 +131,23 @@ class Driver:
 
     async def _letters(self) -> list[_Letter]:
         """All that is in the inbox, or a Tick when a deadline comes first."""
-        due = self._scheduler.next_deadline()
-        first = await self._first(due)
-        letters = [first if first is not None else _Letter(Tick(), None, _unheard())]
-        while not self._inbox.empty() and len(letters) < INBOX_MAX:
-            letters.append(self._inbox.get_nowait())
-        return letters
+        if not self._inbox:
+            self._mail.clear()
+            await self._wait(self._scheduler.next_deadline())
+        if not self._inbox:
+            return [_Letter(Tick(), None, _unheard())]
+        return [self._inbox.popleft() for _ in range(min(len(self._inbox), INBOX_MAX))]
 
-    async def _first(self, due: int | None) -> _Letter | None:
-        if due is None or not self._inbox.empty():
-            return await self._inbox.get()
-        get = asyncio.ensure_future(self._inbox.get())
-        alarm = asyncio.ensure_future(self._clock.sleep_until(due))
+    async def _wait(self, due: int | None) -> None:
+        """Return when something is in the inbox, or at `due`."""
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._mail.wait())]
+        if due is not None:
+            waits.append(asyncio.ensure_future(self._clock.sleep_until(due)))
         try:
-            await asyncio.wait((get, alarm), return_when=asyncio.FIRST_COMPLETED)
-            return get.result() if get.done() else None
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            get.cancel()
-            alarm.cancel()
+            for wait in waits:
+                wait.cancel()
 
 
 def _unheard() -> asyncio.Future[Step]:

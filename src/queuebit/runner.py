@@ -68,9 +68,9 @@ class Runner:
 
     def ended(self, job: Job) -> None:
         """Forget what only a running job needs, and a private job's inputs (decisions 24)."""
-        running = self._running.pop(job.id, None)
+        self._running.pop(job.id, None)
         assert self._group is not None
-        self._group.create_task(self._clear(job, [] if running is None else running.log))
+        self._group.create_task(self._clear(job))
 
     async def _run_stage(self, command: RunStage) -> None:
         stored = await self._database.job(command.job_id)
@@ -87,18 +87,21 @@ class Runner:
         running.log += outcome.log
         running.metrics.update(outcome.metrics)
         if outcome.error is not None or command.stage is Stage.FINISH:
-            # Before the end is told: who sees the job final sees all of its metrics.
+            # Before the end is told: who sees the job final sees all of its log and metrics.
+            await self._write_log(command.job_id, running.log)
             await self._database.add_metrics(command.job_id, running.metrics)
         assert self._send is not None
         await self._send(_news(command, outcome))
 
-    async def _clear(self, job: Job, log: list[str]) -> None:
+    async def _write_log(self, job_id: str, lines: list[str]) -> None:
+        if lines:
+            content = "".join(f"{line}\n" for line in lines).encode()
+            await asyncio.to_thread(self._payloads.write, job_id, "log", content, durable=False)
+
+    async def _clear(self, job: Job) -> None:
         stored = await self._database.job(job.id)
         if stored is None:  # deleted meanwhile
             return
-        if log:
-            content = "".join(f"{line}\n" for line in log).encode()
-            await asyncio.to_thread(self._payloads.write, job.id, "log", content, durable=False)
         names = [f"{name}.{run}" for name in ("prepared", "raw") for run in range(1, job.run + 1)]
         if stored.details.private:
             names.append("params")

@@ -99,7 +99,7 @@ class Workload:
     closed_at: int | None = None  # None: not closed
     last_job_started_at: int | None = None
     last_job_completed_at: int | None = None
-    idle_since: int | None = None  # None: it has unfinished jobs
+    idle_since: int | None = None  # None: it has unfinished jobs, or is inactive
     active_ms: int = 0  # length of the active windows that have ended
     jobs_ms: int = 0  # QPU time charged to its jobs that have ended
     drain_seq: int | None = None  # next in line: only jobs up to this seq may start before it

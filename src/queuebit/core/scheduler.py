@@ -61,7 +61,7 @@ class Scheduler:
         self.index = Index(backends)
         self._seq = last_seq
         self._deadlines: list[tuple[int, str]] = []  # may hold instants that no longer count
-        self._pushed: dict[str, int] = {}  # the latest that was pushed for each workload
+        self._pushed: set[tuple[int, str]] = set()  # what is in it
         self._step = Step()
         for record in sorted(records, key=lambda r: (isinstance(r, Job), r.seq)):
             self._seq = max(self._seq, record.seq)
@@ -93,9 +93,7 @@ class Scheduler:
             at, workload_id = self._deadlines[0]
             if at == self._deadline(workload_id):
                 return at
-            heappop(self._deadlines)
-            if self._pushed.get(workload_id) == at:
-                del self._pushed[workload_id]
+            self._pushed.remove(heappop(self._deadlines))
         return None
 
     # -- what happened
@@ -225,7 +223,8 @@ class Scheduler:
                     quantum_ended_at=None,
                 )
             )
-            self._step.commands.append(RunStage(job.id, job.run + 1, Stage.PREPARE))
+            if self.index.backends[job.backend].backend.lanes:  # else not configured: it waits
+                self._step.commands.append(RunStage(job.id, job.run + 1, Stage.PREPARE))
 
     # -- what time brings
 
@@ -262,7 +261,7 @@ class Scheduler:
                 self._close_if_done(workload_id, now)
             backends, index.touched_backends = index.touched_backends, {}
             for name in backends:
-                self._end_drain_without_jobs(name)
+                self._end_drain_if_overtaken(name)
                 self._fill_lanes(name, now)
                 self._fill_qpu(name, now)
 
@@ -273,11 +272,14 @@ class Scheduler:
             return
         self._move(workload, WorkloadState.CLOSED, at, workload.state_reason)
 
-    def _end_drain_without_jobs(self, backend: str) -> None:
-        """A session that has no queued job any more is not next in line."""
-        drain = self.index.backends[backend].drain
-        if drain is not None and not self._has_queued(drain):
-            self._save(replace(self.workloads[drain], drain_seq=None))
+    def _end_drain_if_overtaken(self, backend: str) -> None:
+        """A session whose job at the head of the normal queue is gone is not next in line."""
+        queues = self.index.backends[backend]
+        if queues.drain is None:
+            return
+        head = self.index.first_normal(queues)
+        if head is None or head.workload_id != queues.drain:
+            self._save(replace(self.workloads[queues.drain], drain_seq=None))
 
     def _fill_lanes(self, backend: str, now: int) -> None:
         queues = self.index.backends[backend]
@@ -340,12 +342,17 @@ class Scheduler:
         workload = self.index.workload_of(job)
         if workload is None:
             return
-        workload = replace(workload, jobs_ms=workload.jobs_ms + usage_ms)
-        if was_running:
-            workload = replace(workload, last_job_completed_at=at)
-        if not self.index.unfinished[workload.id]:
-            workload = replace(workload, idle_since=at)
-        self._save(workload)
+        idles = not self.index.unfinished[workload.id] and (
+            workload.state is not WorkloadState.INACTIVE
+        )
+        self._save(
+            replace(
+                workload,
+                jobs_ms=workload.jobs_ms + usage_ms,
+                last_job_completed_at=at if was_running else workload.last_job_completed_at,
+                idle_since=at if idles else workload.idle_since,
+            )
+        )
 
     def _end_queued(
         self, workload_id: str, status: JobStatus, at: int, reason: Reason | None
@@ -382,6 +389,6 @@ class Scheduler:
 
     def _push_deadline(self, workload: Workload) -> None:
         at = self._deadline(workload.id)
-        if at is not None and self._pushed.get(workload.id) != at:
+        if at is not None and (at, workload.id) not in self._pushed:
             heappush(self._deadlines, (at, workload.id))
-            self._pushed[workload.id] = at
+            self._pushed.add((at, workload.id))

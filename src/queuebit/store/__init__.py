@@ -1,1 +1,1 @@
-"""What the service remembers: records and details (`database.py`), inputs and results (`payloads.py`)."""
+"""What the service remembers: records (`database.py`), inputs and results (`payloads.py`)."""

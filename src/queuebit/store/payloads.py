@@ -1,37 +1,110 @@
 """Inputs, intermediate files and results of jobs, outside the scheduler's records.
 
 One folder a job; workers open the same folder themselves, so nothing large passes through the
-service. A file is written beside its place, flushed to the disk, then renamed: a reader or a crash
-sees all of it or none.
+service. A file is written beside the jobs' folders, flushed to the disk, then renamed into its
+place: a reader or a crash sees all of it or none. Deleting a job renames its folder first. So what
+a crash leaves behind has the name of no job, and `sweep` removes it.
 """
 
 import os
+import re
+import secrets
 import shutil
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
 class Payloads:
-    """The payload store at a folder."""
+    """The payload store at a folder. Names that could lead out of it are a ValueError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, job_id: str, name: str, content: bytes, *, durable: bool) -> None:
         """Store `content`; if `durable`, it survives a power cut once this returns."""
-        folder = self._folder / job_id
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{name}.{os.getpid()}"
-        with part.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(folder / name)
+        path = self._path(job_id, name)
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _sync(self._folder.parent)
+        part = self._unused("part")
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            path.parent.mkdir(exist_ok=True)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        if durable:  # the names, too: of the file in its folder, of the folder in ours
+            _sync(path.parent)
+            _sync(self._folder)
 
     def read(self, job_id: str, name: str) -> bytes:
         """What was stored; FileNotFoundError if nothing was."""
-        return (self._folder / job_id / name).read_bytes()
+        return self._path(job_id, name).read_bytes()
+
+    def discard(self, job_id: str, names: Iterable[str]) -> None:
+        """Forget these of the job's; nothing to do for what is not there."""
+        for name in names:
+            self._path(job_id, name).unlink(missing_ok=True)
 
     def delete(self, job_id: str) -> None:
         """Forget everything of the job; nothing to do if there is nothing."""
-        shutil.rmtree(self._folder / job_id, ignore_errors=True)
+        self._forget(self._folder / _plain(job_id))
+
+    def sweep(self, known: AbstractSet[str]) -> int:
+        """Forget all but the jobs `known`; returns how much there was to forget.
+
+        For the start of the service, while nobody writes.
+        """
+        if not self._folder.is_dir():
+            return 0
+        orphans = [
+            path
+            for path in self._folder.iterdir()
+            if path.name not in known and _PLAIN.fullmatch(path.name)
+        ]
+        for path in orphans:
+            self._forget(path)
+        return len(orphans)
+
+    def _path(self, job_id: str, name: str) -> Path:
+        return self._folder / _plain(job_id) / _plain(name)
+
+    def _unused(self, what: str) -> Path:
+        """A path that nobody uses; the dot keeps it apart from the ids of jobs."""
+        return self._folder / f"{what}.{secrets.token_hex(16)}"
+
+    def _forget(self, path: Path) -> None:
+        """Delete a folder or file: gone at once for readers, whatever still writes into it."""
+        grave = self._unused("deleted")
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)  # what resists is swept at the next start
+        else:
+            grave.unlink()
+
+
+def _plain(name: str) -> str:
+    """`name`, if it can name a file of ours and nothing else."""
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(f"{name!r} is no plain name: letters, digits and _.- only, 128 at most")
+    return name
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in `folder` on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,5 @@
+"""`python -m queuebit` is `queuebit`."""
+
+from queuebit.cli.main import app
+
+app()

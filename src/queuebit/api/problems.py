@@ -1,0 +1,214 @@
+"""How errors are told: IBM's two forms in one body, with IBM's numbers (rest.md 3, decisions 21).
+
+The client parses only `error`, other users of the API read `errors` and `trace`; with the header
+`uber-trace-id` the client shows the message alone.
+"""
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from queuebit.errors import InvalidInput, RequestError, ServiceFault
+
+log = logging.getLogger(__name__)
+
+# IBM's numbers (rest.md 3, "Known codes"; semantics 6.4) ...
+INTERNAL = 1000
+PAYLOAD_TOO_LARGE = 1001
+NOT_AUTHORIZED = 1200
+INVALID_CREDENTIALS = 1201
+TOO_MANY_TAGS = 1204
+TAG_TOO_LONG = 1205
+INVALID_REQUEST = 1208
+SESSION_CLOSED = 1217
+BAD_CRN = 1241
+UNKNOWN_INSTANCE = 1279
+RAN_TOO_LONG = 1305
+NO_SESSIONS = 1352
+PLANNED_MAINTENANCE = 1999
+JOB_NOT_CANCELLABLE = 3209
+JOB_NOT_FINAL = 3211
+JOB_NOT_FOUND = 3250
+# ... and ours, where none of IBM's is known.
+NOT_FOUND = 1404
+METHOD_NOT_ALLOWED = 1405
+
+MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
+TRACE_HEADER = "uber-trace-id"
+SMALL_BODY = 2**20  # bytes; limit of all bodies but a job's
+
+
+class OneProblem(BaseModel):
+    """One broken rule."""
+
+    code: int
+    message: str
+    solution: str
+    more_info: str
+
+
+class ShortProblem(BaseModel):
+    """The form that qiskit-ibm-runtime parses."""
+
+    code: int
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every 4xx and 5xx answer."""
+
+    errors: list[OneProblem]
+    error: ShortProblem
+    trace: str
+
+
+def problem(
+    status: int, code: int, message: str, *, solution: str = "", trace: str | None = None
+) -> Response:
+    """Answer an error."""
+    told = Problem(
+        errors=[OneProblem(code=code, message=message, solution=solution, more_info=MORE_INFO)],
+        error=ShortProblem(
+            # The client shows nothing else, so what to do instead belongs to the message there.
+            code=code,
+            message=f"{message} {solution}".strip(),
+        ),
+        trace=trace or str(uuid.uuid4()),
+    )
+    headers = {TRACE_HEADER: told.trace}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(told.model_dump(), status, headers)
+
+
+def invalid(error: ValidationError | RequestValidationError, what: str) -> InvalidInput:
+    """Tell every field that breaks a rule of its model, by name."""
+    told = "; ".join(_told(detail) for detail in error.errors())
+    return InvalidInput(f"Request validation of {what} failed: {told}.", INVALID_REQUEST)
+
+
+def refused(status: int, message: str, code: int, solution: str) -> RequestError:
+    """Make the error of our tree that has this HTTP status; 400 if none has."""
+    kinds = {kind.status: kind for kind in RequestError.__subclasses__()}
+    return kinds.get(status, InvalidInput)(message, code, solution)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of `app` answered in this form."""
+    handlers: Mapping[Any, _Handler] = {
+        RequestError: _on_refusal,
+        RequestValidationError: _on_invalid,
+        HTTPException: _on_http,
+        ServiceFault: _on_fault,
+        Exception: _on_bug,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+class BodyLimit:
+    """ASGI middleware that refuses bodies over a limit while they arrive.
+
+    Only submitting a job may take `max_bytes`, and that looks at the credentials first.
+
+    The rest of a refused body is read and dropped by the server: a connection closed in the middle
+    of its request would hide the answer from the client.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass `scope` on, with a counting `receive`."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._max_bytes if scope["path"].endswith("/jobs") else SMALL_BODY
+        told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        announced, received = int(told), 0  # the server has checked that it is a number
+
+        async def counted() -> Message:
+            nonlocal received
+            if announced > limit:
+                raise _too_large(limit)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+_Handler: TypeAlias = Callable[[Request, Any], Awaitable[Response]]
+
+_HTTP_CODES = {
+    HTTPStatus.NOT_FOUND: (NOT_FOUND, "See /openapi.json for what there is."),
+    HTTPStatus.METHOD_NOT_ALLOWED: (METHOD_NOT_ALLOWED, "See /openapi.json for what there is."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        PAYLOAD_TOO_LARGE,
+        "Split the job, or have the operator raise max_body_mb.",
+    ),
+}
+
+
+def _too_large(limit: int) -> HTTPException:
+    # FastAPI turns everything but an HTTPException into a 400 while it reads a body.
+    return HTTPException(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"The request body is over the limit of {limit / 2**20:g} MiB.",
+    )
+
+
+async def _on_refusal(_request: Request, error: RequestError) -> Response:
+    return problem(error.status, error.code, error.message, solution=error.solution)
+
+
+async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
+    told = invalid(error, "the request")
+    return await _on_refusal(request, told)
+
+
+async def _on_http(request: Request, error: HTTPException) -> Response:
+    code, solution = _HTTP_CODES.get(HTTPStatus(error.status_code), (INVALID_REQUEST, ""))
+    message = error.detail
+    if code in {NOT_FOUND, METHOD_NOT_ALLOWED}:
+        message = f"{message}: {request.method} {request.url.path}."
+    answer = problem(error.status_code, code, message, solution=solution)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_fault(_request: Request, error: ServiceFault) -> Response:
+    """Answer 503, which the client repeats: raised only where nothing was stored."""
+    trace = str(uuid.uuid4())
+    log.error("request failed", extra={"trace": trace, "fault": str(error)})
+    solution = f"Try again; if it persists, tell the operator the trace {trace}."
+    return problem(503, INTERNAL, str(error), solution=solution, trace=trace)
+
+
+async def _on_bug(_request: Request, error: Exception) -> Response:
+    """Answer 500 without a word about our insides; the server logs the traceback."""
+    trace = str(uuid.uuid4())
+    log.error("request failed", extra={"trace": trace, "fault": repr(error)})
+    solution = f"Tell the operator the trace {trace}."
+    return problem(500, INTERNAL, "Internal server error.", solution=solution, trace=trace)
+
+
+def _told(detail: ErrorDetails | dict[str, Any]) -> str:
+    path = [str(step) for step in detail["loc"] if step not in {"body", "query", "path"}]
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = "is not supported by this service"
+    return f"{'.'.join(path)}: {message}" if path else message

@@ -1,0 +1,190 @@
+"""Submitting a job: the one request that must not be lost, doubled or slow (rest.md 5.1)."""
+
+import asyncio
+import re
+import secrets
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from queuebit.api import envelope
+from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
+from queuebit.api.parts import AnyCall, Call, answer
+from queuebit.api.problems import INVALID_REQUEST, SESSION_CLOSED, invalid, refused
+from queuebit.api.sessions import unknown_session
+from queuebit.core.events import JobSubmitted, Refusal, Rule
+from queuebit.engines.task import Task
+from queuebit.errors import InvalidInput, ServiceFault
+from queuebit.store.details import JobDetails
+
+router = APIRouter(tags=["Jobs"])
+
+_SPLIT_IN_THREAD = 256 * 1024  # bytes; smaller bodies are split faster than a thread starts
+_ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"  # of xid, which IBM's ids look like
+_QISKIT = re.compile(r"[,/]qiskit-(\d[^,/*]*)")
+
+LogLevel = Annotated[
+    Literal["critical", "error", "warning", "info", "debug"],
+    BeforeValidator(lower),  # the client sends upper case, though IBM's schema has lower
+]
+
+
+class JobRequest(BaseModel):
+    """Body of POST /jobs. What is not named here is refused by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    program_id: str = Field(max_length=100, examples=["sampler"])
+    backend: str = Field(max_length=100)
+    params: dict[str, Any] = Field(default_factory=dict)  # by program; a worker validates it
+    session_id: str | None = Field(default=None, max_length=36)
+    tags: list[str] = []
+    cost: int | None = Field(default=None, ge=0)  # seconds of QPU time
+    log_level: LogLevel | None = None
+    private: bool | None = None
+    runtime: str | None = Field(default=None, max_length=200)
+
+
+class JobCreated(BaseModel):
+    """Answer of POST /jobs; the client needs both `id` and `backend`."""
+
+    id: str
+    backend: str
+    session_id: str | None = None
+    private: bool | None = None
+
+
+_BODY = {"content": {"application/json": {"schema": JobRequest.model_json_schema()}}}
+
+
+@router.post(
+    "/jobs", response_model=JobCreated, openapi_extra={"requestBody": {"required": True, **_BODY}}
+)
+async def submit_job(call: AnyCall, request: Request) -> Response:
+    """Submit a job; on the answer it is stored for good."""
+    body = await request.body()
+    wish, params = await _wish(body)
+    del body
+    await _check(call, wish)
+    job_id = new_job_id()
+    try:
+        await asyncio.to_thread(call.parts.payloads.write, job_id, PARAMS, params, durable=True)
+        await _validate(call, wish, job_id)
+        await _check_still_there(request)
+    except BaseException:  # also when we are stopped: nobody knows of this job
+        await asyncio.shield(asyncio.to_thread(call.parts.payloads.delete, job_id))
+        raise
+    event = JobSubmitted(
+        job_id=job_id,
+        instance=call.instance.name,
+        backend=wish.backend,
+        workload_id=wish.session_id,
+    )
+    # From here on the driver may have stored the job, whatever becomes of this request.
+    step = await call.parts.send(event, _details(call, wish, job_id, request))
+    if step.refusal is not None:
+        await asyncio.to_thread(call.parts.payloads.delete, job_id)
+        raise _submit_refusal(step.refusal)
+    return answer(
+        JobCreated(
+            id=job_id,
+            backend=wish.backend,
+            session_id=wish.session_id,
+            private=wish.private or None,
+        )
+    )
+
+
+def new_job_id() -> str:
+    """Make an id of 20 characters, as IBM's are, that nobody can guess (100 random bits)."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
+
+
+async def _wish(body: bytes) -> tuple[JobRequest, bytes]:
+    """Read the body: the checked wish without its params, and these as they came."""
+    if len(body) > _SPLIT_IN_THREAD:
+        members = await asyncio.to_thread(envelope.split, body)
+    else:
+        members = envelope.split(body)
+    params = members.pop(PARAMS, b"{}")
+    if not params.startswith(b"{"):
+        raise InvalidInput("params is not a JSON object.", INVALID_REQUEST)
+    try:
+        wish = JobRequest.model_validate(
+            {key: envelope.decode(value) for key, value in members.items()}
+        )
+    except ValidationError as error:
+        raise invalid(error, "the request body") from None
+    check_tags(wish.tags)
+    return wish, params
+
+
+async def _check(call: Call, wish: JobRequest) -> None:
+    """Refuse early what would be refused anyway, before anything is stored."""
+    if call.parts.backend(wish.backend) is None:
+        names = ", ".join(backend.name for backend in call.parts.config.backends)
+        raise InvalidInput(
+            f"There is no backend {wish.backend!r}.", INVALID_REQUEST, f"Use one of {names}."
+        )
+    if wish.session_id is None:
+        return
+    workload = await call.parts.database.workload(wish.session_id)
+    if workload is None or workload.record.instance != call.instance.name:
+        raise unknown_session(wish.session_id)
+    if not workload.record.accepting_jobs:
+        raise _session_closed(f"Session {wish.session_id} has been closed.")
+    max_ttl_s = workload.record.max_ttl_ms / 1000
+    if wish.cost is not None and min(wish.cost, MAX_COST_S) > max_ttl_s:
+        raise InvalidInput(  # decisions 9
+            f"The job's maximum execution time, {min(wish.cost, MAX_COST_S)} s, is over the "
+            f"maximum time to live of its {workload.record.mode}, {max_ttl_s:g} s.",
+            INVALID_REQUEST,
+            "Ask for less, or open the workload with a larger max_time.",
+        )
+
+
+async def _validate(call: Call, wish: JobRequest, job_id: str) -> None:
+    """Have a worker check the parameters."""
+    outcome = await call.parts.engine.run(
+        Task(job_id=job_id, run=0, stage=None, program_id=wish.program_id, backend=wish.backend)
+    )
+    if outcome.error is None:
+        return
+    if outcome.service_fault:
+        raise ServiceFault(outcome.error.message)
+    error = outcome.error
+    raise refused(outcome.status, error.message, error.code, error.solution)
+
+
+async def _check_still_there(request: Request) -> None:
+    """Refuse for a client that went away: it would never learn the job's id."""
+    if await request.is_disconnected():
+        raise InvalidInput("The client went away.", INVALID_REQUEST)
+
+
+def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> JobDetails:
+    caller = request.headers.get("x-qx-client-application")
+    version = _QISKIT.search(caller or "")
+    return JobDetails(
+        id=job_id,
+        user=call.user.name,
+        program_id=wish.program_id,
+        tags=tuple(wish.tags),
+        cost_s=None if wish.cost is None else min(wish.cost, MAX_COST_S),
+        private=bool(wish.private),
+        log_level=wish.log_level,
+        runtime=wish.runtime,
+        caller=caller,
+        qiskit_version=version[1] if version else None,
+    )
+
+
+def _submit_refusal(refusal: Refusal) -> InvalidInput:
+    if refusal.rule is Rule.WORKLOAD_CLOSED:
+        return _session_closed(refusal.message)
+    return InvalidInput(refusal.message, INVALID_REQUEST)
+
+
+def _session_closed(message: str) -> InvalidInput:
+    return InvalidInput(message, SESSION_CLOSED, "Open a new session or batch.")  # decisions 17

@@ -1,0 +1,24 @@
+"""Instants and spans between the core (int milliseconds) and the wire (ISO dates, seconds)."""
+
+from datetime import UTC, datetime
+
+
+def wire_time(at: int) -> str:
+    """`at` as the clients read it: 2025-08-23T16:04:33.285Z.
+
+    Always UTC, because the client overwrites whatever zone it is told (rest.md, trap 8).
+    """
+    told = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    return told.replace("+00:00", "Z")
+
+
+def wire_time_or_none(at: int | None) -> str | None:
+    """`wire_time`, or None for what has not happened."""
+    return None if at is None else wire_time(at)
+
+
+def from_wire(at: datetime) -> int:
+    """Milliseconds since the epoch; a date without a zone is UTC."""
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return round(at.timestamp() * 1000)

@@ -1,0 +1,260 @@
+"""Builds the service and runs it; the only file that names concrete classes."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from queuebit.api.identity import open_identity
+from queuebit.api.parts import Parts
+from queuebit.api.routes import create_app
+from queuebit.api.server import listen, make_server, serve, tunnel_context
+from queuebit.clock import Clock, FastClock, SystemClock
+from queuebit.config import Config
+from queuebit.core.model import Backend, Job
+from queuebit.core.scheduler import Scheduler
+from queuebit.devices.snapshot import Snapshot
+from queuebit.driver import Driver
+from queuebit.engines.pool import ProcessPool
+from queuebit.engines.task import Engine
+from queuebit.errors import ConfigError
+from queuebit.runner import Runner
+from queuebit.store.database import Database, Loaded
+from queuebit.store.payloads import Payloads
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """A whole service on one data folder.
+
+        async with Service(Config(port=0)) as service:
+            print(service.url, service.key)
+            await service.serve_forever()
+
+    Whatever was unfinished when it stopped, or was killed, goes on when the next one starts.
+    """
+
+    url: str
+    """Where it answers: http://127.0.0.1:8888."""
+    key: str | None
+    """API key of the local user; None where users are configured."""
+    driver: Driver
+    database: Database
+
+    def __init__(
+        self, config: Config, *, engine: Engine | None = None, clock: Clock | None = None
+    ) -> None:
+        self.config = config
+        self._engine = engine
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Return when it answers."""
+        ready = asyncio.Event()
+        self._main = asyncio.create_task(self._run(ready))
+        waiting = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait({self._main, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self._main.cancel()
+            await asyncio.wait({self._main})
+            raise
+        finally:
+            waiting.cancel()
+        if self._main.done():
+            self._main.result()  # raises what kept it from starting
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop: answer what was asked, leave what runs to the next start."""
+        assert self._main is not None
+        self.stop()
+        await asyncio.wait({self._main})
+        if error is None or self._main.exception() is not error:
+            self._main.result()
+
+    def stop(self) -> None:
+        """Have it stop soon; from another thread, through `loop.call_soon_threadsafe`."""
+        self._stopping.set()
+
+    async def serve_forever(self) -> None:
+        """Return when it was told to stop, by `stop`, SIGINT or SIGTERM; raise if it fails.
+
+        It fails if records cannot be saved: only a restart from the store is the true state then.
+        """
+        assert self._main is not None
+        with _signals(self.stop):
+            await asyncio.wait({self._main})
+        self._main.result()
+
+    async def _run(self, ready: asyncio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                await self._serve(stack, ready)
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+
+    async def _serve(self, stack: AsyncExitStack, ready: asyncio.Event) -> None:
+        """Open everything from the bottom upwards, answer, and close it downwards."""
+        config = self.config
+        stack.enter_context(_locked(config.data))
+        snapshots = {backend.name: Snapshot(backend) for backend in config.backends}
+        listener = stack.enter_context(listen(config.host, config.port))
+        tls = tunnel_context(config.data)
+        identity, self.key = open_identity(config)
+        folder = config.data / "payloads"
+        payloads = Payloads(folder)
+        self.database = Database(_url(config))
+        await self.database.open()
+        stack.push_async_callback(self.database.close)
+        loaded = await self.database.load()
+        _check_backends(config, loaded)
+        await asyncio.to_thread(payloads.sweep, await self.database.known_jobs())
+        clock = self._clock or _clock(config, loaded)
+        backends = [
+            Backend(name=known.name, lanes=known.lanes, qpu_slots=known.qpu_slots)
+            for known in config.backends
+        ]
+        scheduler = Scheduler(backends, loaded.records, loaded.last_seq)
+        engine = self._engine or ProcessPool(
+            backends=config.backends, payloads=folder, workers=_workers(config)
+        )
+        stack.push_async_callback(engine.close)
+        await engine.start()
+        runner = Runner(engine=engine, database=self.database, payloads=payloads)
+        self.driver = Driver(scheduler, self.database, runner, clock)
+        runner.bind(self.driver.send)
+        app = create_app(
+            Parts(
+                config=config,
+                identity=identity,
+                database=self.database,
+                payloads=payloads,
+                driver=self.driver,
+                engine=engine,
+                clock=clock,
+                snapshots=snapshots,
+            )
+        )
+        server = make_server(app, tls)
+        self.url = _address(config.host, listener.getsockname()[1])
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(runner.run())  # before the driver, which commands it
+            driving = group.create_task(self.driver.run())
+            serving = group.create_task(serve(server, listener))
+            ready.set()
+            await self._stopping.wait()
+            server.should_exit = True
+            await serving
+            driving.cancel()  # before the runner: what is stopped now is no news
+            running.cancel()
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """`asyncio.run` on uvloop, where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415 - not made for every system
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Hold the data folder: two services on one would each believe that it alone decides."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(data / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode().strip() or "unknown"
+            raise ConfigError(
+                f"data {data}: is in use by another service, process {holder}"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _signals(stop: Any) -> Iterator[None]:
+    """Call `stop` on SIGINT and SIGTERM; only the main thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    for number in wanted:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+def _url(config: Config) -> str:
+    return config.database or f"sqlite+aiosqlite:///{config.data.resolve() / 'queuebit.db'}"
+
+
+def _address(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by the operator
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _workers(config: Config) -> int:
+    return config.workers or min(5, max(2, os.cpu_count() or 2))
+
+
+def _clock(config: Config, loaded: Loaded) -> Clock:
+    system = SystemClock()
+    if config.speed == 1:
+        return system
+    # It ran ahead of the wall clock, and must not step back behind what it saw.
+    seen = (
+        getattr(record, field.name)
+        for record in loaded.records
+        for field in fields(record)
+        if field.name.endswith("_at")
+    )
+    return FastClock(config.speed, start=max([system.now(), *(at for at in seen if at)]))
+
+
+def _check_backends(config: Config, loaded: Loaded) -> None:
+    """Refuse to start without a backend that stored work needs."""
+    known = {backend.name for backend in config.backends}
+    for record in loaded.records:
+        if record.backend not in known:
+            kind = "job" if isinstance(record, Job) else record.mode
+            raise ConfigError(
+                f"backends: {record.backend} is not there, but {kind} {record.id} is unfinished; "
+                f"configure it, or cancel this with a service that has it"
+            )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Find what went wrong first; the rest is its consequence."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

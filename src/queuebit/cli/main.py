@@ -1,0 +1,69 @@
+"""`queuebit`: all commands. A mistake ends in one line on stderr, never in a traceback."""
+
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+import queuebit
+from queuebit.cli.backends import backends
+from queuebit.cli.demo import demo
+from queuebit.cli.doctor import doctor
+from queuebit.cli.jobs import cancel, job, jobs
+from queuebit.cli.login import login
+from queuebit.cli.serve import serve
+from queuebit.cli.workloads import close, workloads
+from queuebit.errors import QueuebitError, RequestError
+
+INTERRUPTED = 130  # exit code of a shell's command that Ctrl-C ended
+
+
+class _Commands(TyperGroup):
+    """Tells every mistake in one line."""
+
+    def main(self, *args: Any, **settings: Any) -> NoReturn:
+        settings["standalone_mode"] = False
+        try:
+            code = super().main(*args, **settings)
+        except QueuebitError as error:
+            _tell(error)
+            sys.exit(1)
+        except typer.TyperException as error:
+            _tell(error.format_message())
+            sys.exit(error.exit_code)
+        except (typer.Abort, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="A quantum compute service that you run yourself.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(queuebit.__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _tell(mistake: object) -> None:
+    """Print `mistake` on stderr as one line."""
+    text = str(mistake)
+    if isinstance(mistake, RequestError) and mistake.solution:
+        text = f"{text.rstrip('.')}. {mistake.solution}"
+    typer.echo(f"queuebit: {' '.join(text.split())}", err=True)
+
+
+for command in (serve, login, demo, doctor, backends, jobs, job, workloads, cancel, close):
+    app.command()(command)

@@ -1,0 +1,119 @@
+"""`queuebit serve`."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from queuebit.config import Config, load
+from queuebit.errors import ConfigError, QueuebitError
+
+if TYPE_CHECKING:
+    from queuebit.app import Service
+
+TERMINATED = 143  # exit code of a shell's command that SIGTERM ended
+
+DEFAULTS = Config.model_fields
+
+
+def serve(  # noqa: PLR0913 - each is an option
+    *,
+    port: Annotated[
+        int | None, typer.Option(help=f"0: any free one. [default: {DEFAULTS['port'].default}]")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help=f"Address. [default: {DEFAULTS['host'].default}]")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of all that is kept. [default: {DEFAULTS['data'].default}]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(envvar="QUEUEBIT_CONFIG", help="TOML file of settings.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="How much faster than the wall clock it lives.")
+    ] = None,
+    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; 0: by the processors.")
+    ] = None,
+    allow_remote: Annotated[
+        bool,
+        typer.Option("--allow-remote", help="Let other machines in with the one default key."),
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    """Run a service until Ctrl-C. Jobs and results are kept in the data folder."""
+    settings = load(
+        config,
+        port=port,
+        host=host,
+        data=data,
+        speed=speed,
+        database=database,
+        workers=workers,
+    )
+    if not settings.users and not allow_remote and not is_loopback(settings.host):
+        raise ConfigError(
+            f"host {settings.host} lets other machines in, and one default key opens everything: "
+            "name users in the configuration, or give --allow-remote"
+        )
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # They take seconds to import, which no other command should cost.
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from queuebit.app import run  # noqa: PLC0415
+
+    try:
+        run(_serve(settings))
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise QueuebitError(f"database {settings.database_url}: {cause}") from error
+    except OSError as error:
+        raise QueuebitError(f"the service cannot run: {error}") from error
+    except asyncio.CancelledError:  # SIGTERM before it was up
+        raise typer.Exit(TERMINATED) from None
+
+
+async def _serve(settings: Config) -> None:
+    from queuebit.app import Service  # noqa: PLC0415 - as above
+
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):  # not on every system
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with Service(settings) as service:
+        _greet(service, settings)
+        await service.serve_forever()
+    typer.echo("Stopped.")
+
+
+def _greet(service: "Service", settings: Config) -> None:
+    own_url = f"http://127.0.0.1:{DEFAULTS['port'].default}"
+    where = "" if service.url == own_url else f" --url {service.url}"
+    if settings.users:
+        where += " --token KEY"
+    elif settings.data != Config().data:
+        where += f" --data {settings.data}"
+    typer.echo(f"Queuebit is at {service.url}")
+    typer.echo(f"backends    {', '.join(backend.name for backend in settings.backends)}")
+    typer.echo(f"data        {settings.data}")
+    typer.echo(f"log in      queuebit login{where}")
+    typer.echo("Ctrl-C stops it; jobs and results are kept.")
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

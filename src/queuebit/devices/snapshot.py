@@ -1,0 +1,169 @@
+"""What a backend tells its clients, from a device snapshot that the client package carries.
+
+Used by the service process as well as by workers, so it reads the JSON files themselves: importing
+the client package would take seconds and load Qiskit.
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from queuebit.config import BackendConfig
+from queuebit.errors import ConfigError
+
+Json = dict[str, Any]
+
+FAULTY_ERROR = 1.0
+"""IBM reports an error of 1 for a gate that is not calibrated."""
+
+
+class Snapshot:
+    """Configuration and properties of one backend, as IBM's REST API gives them.
+
+    The dictionaries are made once and shared: callers must not change them.
+    """
+
+    def __init__(self, config: BackendConfig) -> None:
+        self.name = config.name
+        self.snapshot = config.snapshot
+        folder = _folder() / config.snapshot
+        self._configuration_file = folder / f"conf_{config.snapshot}.json"
+        self._properties_file = folder / f"props_{config.snapshot}.json"
+        if not self._configuration_file.is_file() or not self._properties_file.is_file():
+            raise ConfigError(
+                f"backend {config.name}: there is no snapshot {config.snapshot!r}; "
+                f"there are: {', '.join(available())}"
+            )
+
+    @cached_property
+    def configuration(self) -> Json:
+        """JSON of GET /backends/{name}/configuration (rest.md 7.2)."""
+        told: Json = json.loads(self._configuration_file.read_text())
+        told["backend_name"] = self.name
+        told["description"] = f"Simulated QPU (Queuebit), after {self.source}"
+        # The client opens no session on a simulator, so a simulated QPU is none (decisions 25).
+        told["simulator"] = False
+        told["local"] = False
+        told["online_date"] = _utc(told["online_date"])
+        # What old snapshots lack and IBM's schema or the client's Target asks for.
+        told.setdefault("supported_instructions", ["measure", "delay", *told["basis_gates"]])
+        for key in ("coords", "u_channel_lo", "supported_features"):
+            told.setdefault(key, [])
+        if "processor_type" in told:
+            kind = told["processor_type"]
+            told["processor_type"] = {**kind, "revision": str(kind.get("revision", ""))}
+        return told
+
+    def properties(self, updated_before: datetime | None = None) -> Json:
+        """JSON of GET /backends/{name}/properties (rest.md 7.3).
+
+        A snapshot holds one calibration, which held at all times: `updated_before` changes nothing,
+        not even before its `last_update_date`, for which the oldest known one is the best answer.
+        """
+        del updated_before
+        return self._properties
+
+    @cached_property
+    def source(self) -> str:
+        """Which real device, and when: "ibm_torino 1.0.54 as of 2025-02-26T20:26:08.000Z"."""
+        real = json.loads(self._configuration_file.read_text())
+        return (
+            f"{real['backend_name']} {real['backend_version']} "
+            f"as of {self._properties['last_update_date']}"
+        )
+
+    @cached_property
+    def listing(self) -> Json:
+        """The device's fixed part of GET /backends (rest.md 7.1): all but status and queue."""
+        configuration = self.configuration
+        listed: Json = {
+            "name": self.name,
+            "is_simulator": False,
+            "qubits": configuration["n_qubits"],
+            "performance_metrics": self._performance(),
+        }
+        if kind := configuration.get("processor_type"):
+            listed["processor_type"] = {"segment": None, **kind}
+        if clops := configuration.get("clops_h"):
+            listed["clops"] = {"type": "hardware", "value": clops}
+        elif clops := configuration.get("clops_v") or configuration.get("clops"):
+            listed["clops"] = {"type": "virtual", "value": clops}
+        return listed
+
+    @cached_property
+    def _properties(self) -> Json:
+        told: Json = json.loads(self._properties_file.read_text())
+        told["backend_name"] = self.name
+        told["last_update_date"] = _utc(told["last_update_date"])
+        for entry in _entries(told):
+            entry["date"] = _utc(entry["date"])
+            # Old snapshots write a micro sign, which the client's unit prefixes do not know.
+            entry["unit"] = entry["unit"].replace("µ", "u").replace("\u03bc", "u")
+        return told
+
+    def _performance(self) -> Json:
+        """Medians over what works; uncalibrated gates (error 1) would only hide them."""
+        gates: list[tuple[float, str, list[int]]] = []
+        for gate in self._properties["gates"]:
+            error = _value(gate["parameters"], "gate_error")
+            if len(gate["qubits"]) == 2 and error is not None and error < FAULTY_ERROR:  # noqa: PLR2004 - a pair
+                gates.append((error, gate["gate"], gate["qubits"]))
+        readout = [_value(qubit, "readout_error") for qubit in self._properties["qubits"]]
+        known = [error for error in readout if error is not None]
+        metrics: Json = {}
+        if gates:
+            best, name, qubits = min(gates)
+            middle = median(error for error, *_ in gates)
+            metrics["two_q_error_best"] = {
+                "value": best,
+                "unit": "",
+                "gate": name,
+                "qubits": qubits,
+            }
+            metrics["two_q_error_median"] = {"value": middle, "unit": ""}
+        if known:
+            metrics["readout_error_median"] = {"value": median(known), "unit": ""}
+        return metrics
+
+
+def available() -> list[str]:
+    """Names of all snapshots of the installed client package."""
+    return sorted(
+        folder.name
+        for folder in _folder().iterdir()
+        if (folder / f"conf_{folder.name}.json").is_file()
+        and (folder / f"props_{folder.name}.json").is_file()
+    )
+
+
+def _folder() -> Path:
+    # Asking for a submodule would import the package; asking for the package itself does not.
+    spec = importlib.util.find_spec("qiskit_ibm_runtime")
+    if spec is None or spec.origin is None:
+        raise ConfigError("the package qiskit-ibm-runtime, which holds the snapshots, is missing")
+    return Path(spec.origin).parent / "fake_provider" / "backends"
+
+
+def _entries(properties: Json) -> Iterator[Json]:
+    """Every {date, name, unit, value} in it."""
+    for qubit in properties["qubits"]:
+        yield from qubit
+    for gate in properties["gates"]:
+        yield from gate["parameters"]
+    yield from properties["general"]
+
+
+def _value(entries: list[Json], name: str) -> float | None:
+    return next((float(entry["value"]) for entry in entries if entry["name"] == name), None)
+
+
+def _utc(written: str) -> str:
+    """An ISO date of any zone as IBM writes it: 2025-02-26T20:26:08.000Z."""
+    at = datetime.fromisoformat(written)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

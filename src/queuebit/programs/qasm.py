@@ -1,0 +1,67 @@
+"""Circuits from OpenQASM 3, for users without Qiskit."""
+
+import re
+
+from qiskit import QuantumCircuit, qasm3
+from qiskit.circuit import ControlFlowOp
+
+from queuebit.errors import InvalidInput
+from queuebit.programs.qpy import BITS_MAX
+
+# The parser is pure Python and takes some milliseconds per line: what is larger comes as QPY.
+CHARACTERS_MAX = 100_000
+NESTING_MAX = 50  # brackets in brackets; the parser recurses
+
+_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# Registers, and all qubits up to a physical one ($7), are made at once: small, plain numbers only.
+_SIZE = re.compile(r"\b(?:qubit|bit|creg\s+\w+|qreg\s+\w+)\s*\[([^\]]*)\]|\$(\d+)")
+_INCLUDE = re.compile(r"\binclude\b\s*([^;]*)")
+# What the parser or the simulator would compute at length, and no backend runs.
+_REFUSED = re.compile(r"\b(pow|def|gate|ctrl|negctrl|inv|extern|cal|defcal|array|const)\b")
+
+
+def load(source: str) -> QuantumCircuit:
+    """The circuit that `source` describes."""
+    if len(source) > CHARACTERS_MAX:
+        raise InvalidInput(
+            f"an OpenQASM circuit of {len(source)} characters; the limit is {CHARACTERS_MAX}",
+            1506,
+            "Send the circuit as QPY.",
+        )
+    text = _COMMENTS.sub(" ", source)
+    if not re.match(r"\s*OPENQASM\s+3(\.\d+)?\s*;", text):
+        raise InvalidInput("a circuit given as text must be OpenQASM 3", 1506)
+    for included in (match[1] for match in _INCLUDE.finditer(text)):
+        if included.strip() not in ('"stdgates.inc"', "'stdgates.inc'"):
+            raise InvalidInput("OpenQASM: only stdgates.inc can be included", 1506)
+    if refused := _REFUSED.search(text):
+        raise InvalidInput(f"OpenQASM: {refused[1]!r} is not supported by the target system", 1506)
+    for size in (match[1] or match[2] for match in _SIZE.finditer(text)):
+        if not size.strip().isdecimal() or len(size) > len(str(BITS_MAX)):
+            raise InvalidInput(f"OpenQASM: a register of size {size[:20]!r} is not accepted", 1506)
+    if _nesting(text) > NESTING_MAX:
+        raise InvalidInput(f"OpenQASM: brackets are nested more than {NESTING_MAX} deep", 1506)
+    try:
+        circuit = qasm3.loads(text)
+    except Exception as error:  # noqa: BLE001 - the parser raises what it likes on bad text
+        raise InvalidInput(f"OpenQASM: {str(error)[:500]}", 1506) from None
+    _check_delays(circuit)
+    return circuit
+
+
+def _check_delays(circuit: QuantumCircuit) -> None:
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if operation.name == "delay" and operation.unit != "dt":
+            raise InvalidInput("OpenQASM: delays must be in dt", 1506)
+        if isinstance(operation, ControlFlowOp):
+            for block in operation.blocks:
+                _check_delays(block)
+
+
+def _nesting(text: str) -> int:
+    deepest = depth = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest

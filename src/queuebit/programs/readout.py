@@ -1,0 +1,131 @@
+"""Measuring Paulis: changes of basis, random flips, and what the readout does to the outcome.
+
+Every measured qubit gets rz(a) sx rz(b) sx before its measurement, which reads
+
+    - Z cos b + X sin b cos a - Y sin b sin a,
+
+so all bases, and outcomes flipped or not, are parameter values of one circuit. Flipping at random
+(measurement twirling) makes the readout's errors symmetric, so that a term's expectation value is
+only scaled by them; running the same on |0...0> tells by how much (TREX: van den Berg, Minev,
+Temme, Phys. Rev. A 105, 032620).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import pi, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import ClassicalRegister, QuantumCircuit
+from qiskit.circuit import Parameter
+
+from queuebit.devices.device import Experiment
+from queuebit.errors import InvalidInput
+from queuebit.programs.paulis import Basis, qubits_of
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# A readout that tells a term from its opposite by less than this tells nothing of it.
+SCALE_MIN = 0.1
+
+
+class Measured(NamedTuple):
+    """A circuit that ends in the measurement of some of its qubits, in any basis."""
+
+    circuit: QuantumCircuit
+    qubits: list[int]
+    columns: list[int]
+    """Per parameter of the circuit, its column in [user's parameters, all a, all b]."""
+    clbits: list[int]
+    """Where the outcomes are among the circuit's classical bits."""
+
+
+def measured(circuit: QuantumCircuit, qubits: Sequence[int]) -> Measured:
+    """`circuit`, then a measurement of `qubits`."""
+    ended = circuit.copy()
+    # Longer than any name that is there, and so a new one.
+    free = max((p.name for p in circuit.parameters), key=len, default="") + "_"
+    register = ClassicalRegister(
+        len(qubits), max((r.name for r in circuit.cregs), key=len, default="") + "_measured"
+    )
+    first = [Parameter(f"{free}a{q}") for q in qubits]
+    second = [Parameter(f"{free}b{q}") for q in qubits]
+    order = {p: i for i, p in enumerate([*circuit.parameters, *first, *second])}
+    ended.add_register(register)
+    for qubit, a, b, clbit in zip(qubits, first, second, register, strict=True):
+        ended.rz(a, qubit)
+        ended.sx(qubit)
+        ended.rz(b, qubit)
+        ended.sx(qubit)
+        ended.measure(qubit, clbit)
+    columns = [order[parameter] for parameter in ended.parameters]
+    clbits = list(range(circuit.num_clbits, ended.num_clbits))
+    return Measured(ended, list(qubits), columns, clbits)
+
+
+def angles(basis: Basis, qubits: Sequence[int], flips: Bools) -> Floats:
+    """Values of [all a, all b], shape (n, 2 len(qubits)), for flips of shape (n, len(qubits))."""
+    x = np.array([basis.x >> q & 1 for q in qubits], dtype=bool)
+    z = np.array([basis.z >> q & 1 for q in qubits], dtype=bool)
+    a = np.broadcast_to(np.where(x & z, -pi / 2, 0.0), flips.shape)
+    b = np.where(x, pi / 2, pi) - pi * flips
+    return np.concatenate([a, b], axis=1)
+
+
+def random_flips(shape: tuple[int, ...], rng: np.random.Generator, *, twirled: bool) -> Bools:
+    """Which outcomes are flipped; none if not twirled."""
+    return rng.random(shape) < 0.5 if twirled else np.zeros(shape, dtype=bool)  # noqa: PLR2004 - heads or tails
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The circuits that learn the readout: |0...0>, measured with flips."""
+
+    qubits: list[int]
+    flips: Bools
+    """Shape (randomizations, qubits)."""
+    shots: int
+    """Of each randomization."""
+
+    def experiment(self, num_qubits: int) -> Experiment:
+        """What the device shall run."""
+        what = measured(QuantumCircuit(num_qubits), self.qubits)
+        values = angles(Basis(0, 0, []), self.qubits, self.flips)
+        return Experiment(what.circuit, values[:, what.columns], self.shots)
+
+
+class Scales:
+    """By how much the readout scales terms, from the bits of a calibration."""
+
+    def __init__(self, calibration: Calibration, bits: Bools) -> None:
+        self._place = {qubit: i for i, qubit in enumerate(calibration.qubits)}
+        self._bits = bits ^ calibration.flips[:, np.newaxis, :]
+        # Terms on the same qubits are scaled alike.
+        self.signs = lru_cache(maxsize=1024)(self._signs)
+        self._known: dict[int, float] = {}
+
+    def scale(self, support: int) -> float:
+        """The factor of terms on the qubits of the mask `support`."""
+        if support not in self._known:
+            scale = float(self.signs(support).mean())
+            if scale < min(SCALE_MIN, 5 / sqrt(self._bits[..., 0].size)):
+                raise InvalidInput(
+                    f"the readout of qubits {qubits_of(support)} is too poor to be mitigated: it "
+                    f"scales their product by {scale:.3f}",
+                    1208,
+                    "Use other qubits, or set resilience.measure_mitigation to false.",
+                )
+            self._known[support] = scale
+        return self._known[support]
+
+    def _signs(self, support: int) -> NDArray[np.int8]:
+        return parity_signs(self._bits, [self._place[q] for q in qubits_of(support)])
+
+
+def parity_signs(bits: Bools, places: Sequence[int]) -> NDArray[np.int8]:
+    """+1 where an even number of the bits at `places` is set, else -1; without the last axis."""
+    odd = np.logical_xor.reduce(bits[..., places], axis=-1)
+    return np.where(odd, np.int8(-1), np.int8(1))

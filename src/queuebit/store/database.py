@@ -1,0 +1,347 @@
+"""Records and details in SQLite or PostgreSQL: what survives a crash.
+
+One process writes (its driver, and few others through it); any number may read. Every write is one
+transaction, durable when its method returns.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from operator import attrgetter
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from queuebit.core.model import Job, Record, Workload
+from queuebit.errors import ServiceFault
+from queuebit.store import queries
+from queuebit.store.connect import connect, make_folder, refresh_statistics
+from queuebit.store.details import Details, JobDetails, WorkloadDetails
+from queuebit.store.migrations import migrate
+from queuebit.store.tables import (
+    JOB_CHANGES,
+    JOB_DETAILS,
+    JOB_RECORD,
+    WORKLOAD_CHANGES,
+    WORKLOAD_DETAILS,
+    WORKLOAD_RECORD,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """All that is known of a job, but for its payloads."""
+
+    record: Job
+    details: JobDetails
+    metrics: dict[str, Any]
+    """JSON values that its stages reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWorkload:
+    """All that is known of a batch or session."""
+
+    record: Workload
+    details: WorkloadDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs of an instance, and which page of them. None: any."""
+
+    instance: str
+    limit: int = 200
+    offset: int = 0
+    newest_first: bool = True
+    pending: bool | None = None
+    """True: Queued and Running; False: the final ones."""
+    program_id: str | None = None
+    backend: str | None = None
+    created_after: int | None = None
+    """Inclusive, like the next: the client's docstring says "greater than or equal to"."""
+    created_before: int | None = None
+    tags: tuple[str, ...] = ()
+    """The job carries all of them."""
+    workload_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the scheduler is rebuilt from."""
+
+    records: list[Record]
+    """Unclosed workloads, then unfinished jobs, each in order of `seq`."""
+    last_seq: int
+    """The highest ever given, also to what has ended or was deleted; 0: none yet."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _to_its_end(
+    call: Callable[Concatenate["Database", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Database", P], Coroutine[Any, Any, T]]:
+    """Let `call` end although its caller is cancelled.
+
+    A statement cut off in the middle takes its connection with it, and its lock for a while.
+    """
+
+    @wraps(call)
+    async def whole(database: "Database", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(call(database, *args, **kwargs))
+        database.under_way.add(task)
+        task.add_done_callback(database.under_way.discard)
+        return await asyncio.shield(task)
+
+    return whole
+
+
+class Database:
+    """The records at an SQLAlchemy URL of SQLite or PostgreSQL, whatever driver it names."""
+
+    def __init__(self, url: str) -> None:
+        self._engines = connect(url)
+        self.under_way: set[asyncio.Task[Any]] = set()
+        """Calls that have not ended; those that nobody awaits any more, too."""
+
+    async def open(self) -> None:
+        """Make the database or bring it up to date; ConfigError if a newer Queuebit used it."""
+        make_folder(self._engines)
+        async with self._engines.writer.begin() as connection:
+            await connection.run_sync(migrate)
+            await connection.run_sync(refresh_statistics)
+
+    async def close(self) -> None:
+        """Let end what is under way, then close every connection."""
+        if self.under_way:
+            await asyncio.wait(self.under_way)
+        await self._engines.dispose()
+
+    @_to_its_end
+    async def load(self) -> Loaded:
+        """What a scheduler needs to go on after a restart."""
+        async with self._engines.reader.connect() as connection:
+            workloads = (await connection.execute(queries.OPEN_WORKLOADS)).mappings().all()
+            jobs = (await connection.execute(queries.UNFINISHED_JOBS)).mappings().all()
+            last_seq = (await connection.execute(queries.LAST_SEQ)).scalar_one()
+        unfinished = [Job(**_pick(row, JOB_RECORD)) for row in jobs]
+        unfinished.sort(key=attrgetter("seq"))
+        unclosed = [Workload(**_pick(row, WORKLOAD_RECORD)) for row in workloads]
+        return Loaded(records=[*unclosed, *unfinished], last_seq=last_seq)
+
+    @_to_its_end
+    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+        """Store all of it or nothing; on return it survives a power cut.
+
+        A new record comes with its details; later it comes alone and they stay as they are.
+        """
+        told = {detail.id: detail for detail in details}
+        workloads = [record for record in records if isinstance(record, Workload)]
+        jobs = [record for record in records if isinstance(record, Job)]
+        if not told.keys() <= {record.id for record in records}:
+            raise ServiceFault(f"details without a record: {sorted(told)}")
+        async with self._engines.writer.begin() as connection:
+            await _save_workloads(connection, workloads, told)  # first: jobs point to them
+            await _save_jobs(connection, jobs, told)
+
+    @_to_its_end
+    async def job(self, job_id: str) -> StoredJob | None:
+        """The job, or None if there is none, or none any more."""
+        found = await self._fetch(queries.JOB, {"key": job_id})
+        return next(iter(_stored_jobs(found)), None)
+
+    @_to_its_end
+    async def jobs(self, query: JobQuery) -> tuple[list[StoredJob], int]:
+        """One page of the jobs asked for, ordered by (created_at, seq), and how many there are."""
+        where = queries.jobs_where(
+            pending=query.pending,
+            tags=query.tags,
+            equal={
+                "instance": query.instance,
+                "program_id": query.program_id,
+                "backend": query.backend,
+                "workload_id": query.workload_id,
+            },
+            created=(query.created_after, query.created_before),
+        )
+        page = queries.jobs_page(
+            where, newest_first=query.newest_first, limit=query.limit, offset=query.offset
+        )
+        async with self._engines.reader.connect() as connection:
+            count = (await connection.execute(queries.jobs_count(where))).scalar_one()
+            rows = (await connection.execute(page)).mappings().all()
+        return _stored_jobs(rows), count
+
+    @_to_its_end
+    async def workload(self, workload_id: str) -> StoredWorkload | None:
+        """The batch or session, or None if there is none."""
+        found = await self._fetch(queries.WORKLOAD, {"key": workload_id})
+        return next((_stored_workload(row) for row in found), None)
+
+    @_to_its_end
+    async def workloads(
+        self,
+        instance: str,
+        *,
+        limit: int = 50,
+        backend: str | None = None,
+        open_only: bool = False,
+    ) -> list[StoredWorkload]:
+        """Batches and sessions, newest first; `open_only`: those not closed."""
+        statement = queries.workloads_page(
+            instance, limit=limit, backend=backend, open_only=open_only
+        )
+        return [_stored_workload(row) for row in await self._fetch(statement)]
+
+    @_to_its_end
+    async def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
+        """Replace the job's tags; nothing to do if the job is gone."""
+        async with self._engines.writer.begin() as connection:
+            if (await connection.execute(queries.LOCK_JOB, {"key": job_id})).first() is not None:
+                await _write_tags(connection, {job_id: tags})
+
+    @_to_its_end
+    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
+        """Add to the job's metrics: a key that is there already gets the new value.
+
+        Nothing to do if the job is gone.
+        """
+        async with self._engines.writer.begin() as connection:
+            found = await connection.execute(queries.LOCK_JOB, {"key": job_id})
+            present = found.scalar_one_or_none()
+            if present is not None:
+                both = {**present, **metrics}
+                await connection.execute(queries.SET_METRICS, {"key": job_id, "metrics": both})
+
+    @_to_its_end
+    async def delete_job(self, job_id: str) -> None:
+        """Forget a final job but for its charge; nothing to do if it is not final or is gone."""
+        async with self._engines.writer.begin() as connection:
+            await connection.execute(queries.KEEP_CHARGE, {"key": job_id})
+            await connection.execute(queries.DELETE_JOB, {"key": job_id})
+
+    @_to_its_end
+    async def usage_ms(self, instance: str, since: int) -> int:
+        """QPU time charged to `instance` for what ended at `since` or later, also if deleted since.
+
+        A job in job mode or in a batch counts when it has ended, for only then its charge is final.
+        A session counts by the active windows that have ended, its jobs not besides (semantics
+        5.1); it counts while it is not closed, and then by the instant of its closing.
+        """
+        rows = await self._fetch(queries.USAGE, {"instance": instance, "since": since})
+        return int(rows[0]["usage_ms"])
+
+    @_to_its_end
+    async def queue_lengths(self) -> dict[str, int]:
+        """How many jobs are Queued, by backend; a backend without any is not in it."""
+        rows = await self._fetch(queries.QUEUE_LENGTHS)
+        return {row["backend"]: row["jobs"] for row in rows}
+
+    @_to_its_end
+    async def known_jobs(self) -> set[str]:
+        """The ids of all jobs, to tell the payloads of those that are gone."""
+        async with self._engines.reader.connect() as connection:
+            return set((await connection.execute(queries.JOB_IDS)).scalars())
+
+    async def _fetch(
+        self, statement: sa.Select[Any], values: Mapping[str, Any] | None = None
+    ) -> Sequence[sa.RowMapping]:
+        async with self._engines.reader.connect() as connection:
+            result = await connection.execute(statement, values)
+            rows: Sequence[sa.RowMapping] = result.mappings().all()
+        return rows
+
+
+async def _save_workloads(
+    connection: AsyncConnection, records: Iterable[Workload], told: Mapping[str, Details]
+) -> None:
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for record in records:
+        detail = told.get(record.id)
+        if detail is None:
+            changed.append({"key": record.id, **_values(record, WORKLOAD_CHANGES)})
+        else:
+            new.append({**_values(record, WORKLOAD_RECORD), **_values(detail, WORKLOAD_DETAILS)})
+    if new:
+        await connection.execute(queries.upsert_workloads(connection.dialect.name), new)
+    if changed:
+        await _update(connection, queries.UPDATE_WORKLOAD, changed)
+
+
+async def _save_jobs(
+    connection: AsyncConnection, records: Iterable[Job], told: Mapping[str, Details]
+) -> None:
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    tags: dict[str, Sequence[str]] = {}
+    for record in records:
+        detail = told.get(record.id)
+        if isinstance(detail, JobDetails):
+            new.append({**_values(record, JOB_RECORD), **_values(detail, JOB_DETAILS)})
+            tags[record.id] = detail.tags
+        else:
+            changed.append({"key": record.id, **_values(record, JOB_CHANGES)})
+    if new:
+        await connection.execute(queries.upsert_jobs(connection.dialect.name), new)
+        await _write_tags(connection, tags)
+    if changed:
+        await _update(connection, queries.UPDATE_JOB, changed)
+
+
+async def _update(
+    connection: AsyncConnection, statement: sa.Update, rows: list[dict[str, Any]]
+) -> None:
+    """Update each row's record; ServiceFault, and nothing is saved, if one is not there."""
+    result = await connection.execute(statement, rows)
+    if result.rowcount != len(rows):
+        keys = ", ".join(row["key"] for row in rows)
+        raise ServiceFault(f"a record is not in the store and came without details, one of {keys}")
+
+
+async def _write_tags(connection: AsyncConnection, tags: Mapping[str, Sequence[str]]) -> None:
+    """Replace the tags of some jobs."""
+    await connection.execute(queries.DELETE_TAGS, [{"key": job_id} for job_id in tags])
+    rows = [
+        {"job_id": job_id, "position": position, "tag": tag}
+        for job_id, job_tags in tags.items()
+        for position, tag in enumerate(job_tags)
+    ]
+    if rows:
+        await connection.execute(queries.INSERT_TAGS, rows)
+
+
+def _values(source: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
+
+
+def _pick(row: sa.RowMapping, names: Iterable[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _stored_jobs(rows: Iterable[sa.RowMapping]) -> list[StoredJob]:
+    """Jobs, from rows that hold a job with one of its tags each, a job's rows side by side."""
+    found: dict[str, tuple[sa.RowMapping, list[str]]] = {}
+    for row in rows:
+        _, tags = found.setdefault(row["id"], (row, []))
+        if row["tag"] is not None:
+            tags.append(row["tag"])
+    return [
+        StoredJob(
+            record=Job(**_pick(row, JOB_RECORD)),
+            details=JobDetails(id=job_id, tags=tuple(tags), **_pick(row, JOB_DETAILS)),
+            metrics=row["metrics"],
+        )
+        for job_id, (row, tags) in found.items()
+    ]
+
+
+def _stored_workload(row: sa.RowMapping) -> StoredWorkload:
+    return StoredWorkload(
+        record=Workload(**_pick(row, WORKLOAD_RECORD)),
+        details=WorkloadDetails(id=row["id"], **_pick(row, WORKLOAD_DETAILS)),
+    )

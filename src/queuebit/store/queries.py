@@ -1,0 +1,170 @@
+"""Every statement that the database runs. `EXPLAIN` in a test shows that each is by an index."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from queuebit.core.model import JobStatus, Mode
+from queuebit.store.tables import deleted_jobs, job_tags, jobs, workloads
+
+_KEY: sa.BindParameter[str] = sa.bindparam("key")
+_UNFINISHED = jobs.c.ended_at.is_(None)
+_OPEN = workloads.c.closed_at.is_(None)
+
+# A job's row comes once for each of its tags, in their order: one statement is one round trip.
+JOB = (
+    sa.select(jobs, job_tags.c.tag)
+    .join(job_tags, isouter=True)
+    .where(jobs.c.id == _KEY)
+    .order_by(job_tags.c.position)
+)
+WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
+UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite would read all jobs
+OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
+JOB_IDS = sa.select(jobs.c.id)
+QUEUE_LENGTHS = (
+    sa.select(jobs.c.backend, sa.func.count().label("jobs"))
+    .where(_UNFINISHED, jobs.c.status == JobStatus.QUEUED)
+    .group_by(jobs.c.backend)
+)
+
+
+def _highest_seq() -> sa.Select[Any]:
+    each = [
+        sa.select(sa.func.max(table.c.seq).label("seq"))
+        for table in (jobs, workloads, deleted_jobs)
+    ]
+    seqs = sa.union_all(*each).subquery()
+    return sa.select(sa.func.coalesce(sa.func.max(seqs.c.seq), 0))
+
+
+def _usage() -> sa.Select[Any]:
+    instance: sa.BindParameter[str] = sa.bindparam("instance")
+    since: sa.BindParameter[int] = sa.bindparam("since")
+
+    def of_jobs(table: sa.Table) -> sa.ScalarSelect[Any]:
+        in_session = sa.exists().where(
+            workloads.c.id == table.c.workload_id, workloads.c.mode == Mode.SESSION
+        )
+        return (
+            sa.select(sa.func.coalesce(sa.func.sum(table.c.usage_ms), 0))
+            .where(table.c.instance == instance, table.c.ended_at >= since, ~in_session)
+            .scalar_subquery()
+        )
+
+    of_sessions = (
+        sa.select(sa.func.coalesce(sa.func.sum(workloads.c.active_ms), 0))
+        .where(
+            workloads.c.instance == instance,
+            workloads.c.mode == Mode.SESSION,
+            sa.or_(_OPEN, workloads.c.closed_at >= since),
+        )
+        .scalar_subquery()
+    )
+    total = of_jobs(jobs) + of_jobs(deleted_jobs) + of_sessions
+    return sa.select(total.label("usage_ms"))
+
+
+LAST_SEQ = _highest_seq()
+USAGE = _usage()
+
+UPDATE_JOB = sa.update(jobs).where(jobs.c.id == _KEY)
+UPDATE_WORKLOAD = sa.update(workloads).where(workloads.c.id == _KEY)
+LOCK_JOB = sa.select(jobs.c.metrics).where(jobs.c.id == _KEY).with_for_update()
+SET_METRICS = sa.update(jobs).where(jobs.c.id == _KEY).values(metrics=sa.bindparam("metrics"))
+DELETE_TAGS = sa.delete(job_tags).where(job_tags.c.job_id == _KEY)
+INSERT_TAGS = sa.insert(job_tags)
+DELETE_JOB = sa.delete(jobs).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None))
+_CHARGE = [jobs.c[column.name] for column in deleted_jobs.c]
+KEEP_CHARGE = sa.insert(deleted_jobs).from_select(
+    [column.name for column in deleted_jobs.c],
+    sa.select(*_CHARGE).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None)),
+)
+
+
+@cache
+def upsert_jobs(dialect: str) -> sa.Insert:
+    """Insert jobs with their details; what is there is replaced, but for the metrics."""
+    return _upsert(jobs, dialect, without={"metrics"})
+
+
+@cache
+def upsert_workloads(dialect: str) -> sa.Insert:
+    """Insert workloads with their details; what is there is replaced."""
+    return _upsert(workloads, dialect, without=set())
+
+
+def _upsert(table: sa.Table, dialect: str, *, without: set[str]) -> sa.Insert:
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    names = [column.name for column in table.c if column.name not in {"id", *without}]
+    return insert.on_conflict_do_update(
+        index_elements=[table.c.id], set_={name: insert.excluded[name] for name in names}
+    )
+
+
+def jobs_where(
+    *,
+    equal: Mapping[str, str | None],
+    pending: bool | None,
+    created: tuple[int | None, int | None],
+    tags: Iterable[str],
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions of a query for jobs; `created` is the first and the last instant."""
+    where = [jobs.c[name] == value for name, value in equal.items() if value is not None]
+    if pending is not None:
+        where.append(_UNFINISHED if pending else jobs.c.ended_at.is_not(None))
+    first, last = created
+    if first is not None:
+        where.append(jobs.c.created_at >= first)
+    if last is not None:
+        where.append(jobs.c.created_at <= last)
+    where += [
+        jobs.c.id.in_(sa.select(job_tags.c.job_id).where(job_tags.c.tag == tag))
+        for tag in dict.fromkeys(tags)
+    ]
+    return where
+
+
+def jobs_count(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    """How many jobs meet the conditions."""
+    return sa.select(sa.func.count()).select_from(jobs).where(*where)
+
+
+def jobs_page(
+    where: Iterable[sa.ColumnElement[bool]], *, newest_first: bool, limit: int, offset: int
+) -> sa.Select[Any]:
+    """One page of the jobs that meet the conditions; a row for each of a job's tags, as in JOB."""
+    page = (
+        sa.select(jobs)
+        .where(*where)
+        .order_by(*_order(jobs, newest_first=newest_first))
+        .limit(limit)
+        .offset(offset)
+        .subquery("page")
+    )
+    return (
+        sa.select(page, job_tags.c.tag)
+        .join(job_tags, job_tags.c.job_id == page.c.id, isouter=True)
+        .order_by(*_order(page, newest_first=newest_first), job_tags.c.position)
+    )
+
+
+def workloads_page(
+    instance: str, *, limit: int, backend: str | None, open_only: bool
+) -> sa.Select[Any]:
+    """The newest workloads of an instance."""
+    where = [workloads.c.instance == instance]
+    if backend is not None:
+        where.append(workloads.c.backend == backend)
+    if open_only:
+        where.append(_OPEN)
+    order = _order(workloads, newest_first=True)
+    return sa.select(workloads).where(*where).order_by(*order).limit(limit)
+
+
+def _order(table: sa.FromClause, *, newest_first: bool) -> list[sa.ColumnElement[Any]]:
+    by = (table.c.created_at, table.c.seq)
+    return [column.desc() if newest_first else column.asc() for column in by]

@@ -1,0 +1,115 @@
+"""Commands that show and change what a service holds, after a job of the real client."""
+
+import json
+
+import pytest
+from qiskit_ibm_runtime import Batch
+
+
+@pytest.fixture
+def batch(queuebit_service):
+    """An open batch without jobs."""
+    batch = Batch(backend=queuebit_service.connect().backend("fake_manila"))
+    yield batch
+    batch.cancel()
+
+
+def rows(text):
+    return [line.split() for line in text.splitlines()]
+
+
+def test_backends(logged_in):
+    assert rows(logged_in("backends").out) == [
+        ["Name", "Qubits", "Status", "Queue"],
+        ["fake_torino", "133", "online", "0"],
+        ["fake_fez", "156", "online", "0"],
+        ["fake_manila", "5", "online", "0"],
+    ]
+
+
+def test_backends_as_json(logged_in):
+    devices = json.loads(logged_in("backends", "--json").out)["devices"]
+
+    assert "fake_torino" in [device["name"] for device in devices]
+
+
+def test_jobs(logged_in, job):
+    found = [row for row in rows(logged_in("jobs").out) if row[0] == job.job_id()]
+
+    assert [row[:5] + row[7:] for row in found] == [
+        [job.job_id(), "Completed", "sampler", "fake_manila", job.session_id, "mine"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--final"], True),
+        (["--pending"], False),
+        (["--backend", "fake_manila"], True),
+        (["--backend", "fake_fez"], False),
+        (["--tag", "mine"], True),
+        (["--tag", "mine", "--tag", "yours"], False),
+        (["--workload", "none"], False),
+    ],
+)
+def test_jobs_are_filtered(logged_in, job, options, shown):
+    assert (job.job_id() in logged_in("jobs", *options).out) is shown
+
+
+def test_jobs_left_out_are_told(logged_in, job, queuebit_service):
+    runtime = queuebit_service.connect()
+    count = len(runtime.jobs(limit=None))
+
+    outcome = logged_in("jobs", "--limit", 1)
+
+    assert len(rows(outcome.out)) == 2
+    assert outcome.err == (f"and {count - 1} more: --limit\n" if count > 1 else "")
+
+
+def test_no_jobs(logged_in):
+    assert logged_in("jobs", "--backend", "none").out == "No jobs.\n"
+
+
+def test_a_job(logged_in, job):
+    told = dict(line.split(maxsplit=1) for line in logged_in("job", job.job_id()).out.splitlines())
+
+    assert told["ID"].strip() == job.job_id()
+    assert told["Status"].strip() == "Completed"
+    assert [stage.split()[0] for stage in told["Stages"].split(", ")] == [
+        "queued",
+        "prepare",
+        "wait",
+        "quantum",
+        "finish",
+    ]
+    assert f"{float(told['QPU'].split()[1]):.1f}" == f"{job.usage():.1f}"
+
+
+def test_a_job_as_json(logged_in, job):
+    told = json.loads(logged_in("job", job.job_id(), "--json").out)
+
+    assert told["job"]["id"] == job.job_id()
+    assert told["metrics"] == job.metrics()
+
+
+def test_a_job_that_ended_cannot_be_cancelled(logged_in, refused, job):
+    assert refused("cancel", job.job_id()).startswith("Job is in non cancellable status")
+
+
+def test_an_unknown_id(logged_in, refused):
+    assert refused("cancel", "none") == "there is no job or workload none"
+    assert refused("close", "none") == "there is no batch or session none"
+    assert "../backends" in refused("job", "../backends")  # an id, never a path
+
+
+def test_a_batch_is_closed(logged_in, batch):
+    outcome = logged_in("close", batch.session_id)
+
+    assert outcome.out == f"Closed workload {batch.session_id}; jobs that it has run on.\n"
+    assert batch.status() == "Closed"
+
+
+def test_a_batch_is_cancelled(logged_in, batch):
+    assert logged_in("cancel", batch.session_id).out == f"Cancelled workload {batch.session_id}.\n"
+    assert batch.status() == "Closed"

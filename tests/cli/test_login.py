@@ -1,0 +1,182 @@
+"""`queuebit login`, judged by the real client."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from qiskit_ibm_runtime import QiskitRuntimeService
+
+from queuebit.config import InstanceConfig
+
+DEAD_PROXY = "http://127.0.0.1:9"
+
+
+def accounts(home):
+    return json.loads((home / ".qiskit" / "qiskit-ibm.json").read_text())
+
+
+def in_python(code, **variables):
+    """What a program of the user prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+USE = """
+from qiskit_ibm_runtime import QiskitRuntimeService
+print(*sorted(backend.name for backend in QiskitRuntimeService().backends()))
+"""
+
+
+def test_the_client_finds_the_service_by_the_account(queuebit, home, queuebit_service):
+    service = queuebit_service
+
+    outcome = queuebit("login", "--url", service.url, "--data", service.data)
+
+    assert outcome.code == 0
+    assert "service = QiskitRuntimeService()\n" in outcome.out
+    assert in_python(USE) == "fake_fez fake_manila fake_torino\n"
+
+
+def test_it_works_behind_a_site_proxy(logged_in):
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"), DEAD_PROXY)
+
+    assert in_python(USE, **proxies) == "fake_fez fake_manila fake_torino\n"
+    assert logged_in("backends").code == 0
+
+
+def test_it_works_where_the_environment_bypasses_proxies(logged_in):
+    assert in_python(USE, NO_PROXY="*") == "fake_fez fake_manila fake_torino\n"
+
+
+def test_only_the_owner_reads_the_account(logged_in, home):
+    assert (home / ".qiskit" / "qiskit-ibm.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_other_accounts_stay_and_the_former_default_is_told(queuebit, home, queuebit_service):
+    service = queuebit_service
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    QiskitRuntimeService.save_account(
+        token="of IBM", filename=str(file), name="ibm", set_as_default=True
+    )
+
+    outcome = queuebit("login", "--url", service.url, "--token", service.key)
+
+    assert accounts(home)["ibm"]["token"] == "of IBM"
+    assert accounts(home)["queuebit"]["is_default_account"]
+    assert "The default was 'ibm': QiskitRuntimeService(name='ibm')." in outcome.out
+
+
+def test_it_need_not_be_the_default(queuebit, home, queuebit_service):
+    service = queuebit_service
+
+    outcome = queuebit(
+        "login", "--url", service.url, "--token", service.key, "--name", "lab", "--no-default"
+    )
+
+    assert "QiskitRuntimeService(name='lab')" in outcome.out
+    assert "is_default_account" not in accounts(home)["lab"]
+
+
+def test_a_second_login_replaces_the_first(logged_in, home, queuebit_service):
+    service = queuebit_service
+
+    assert logged_in("login", "--url", service.url, "--token", service.key).code == 0
+    assert list(accounts(home)) == ["queuebit"]
+
+
+def test_nothing_is_saved_if_the_key_is_wrong(refused, home, queuebit_service):
+    refused("login", "--url", queuebit_service.url, "--token", "x")
+
+    assert not (home / ".qiskit").exists()
+
+
+def test_an_instance_that_the_key_may_not_use(refused, queuebit_service):
+    service = queuebit_service
+
+    told = refused("login", "--url", service.url, "--token", service.key, "--instance", "lab")
+
+    assert told == "no instance 'lab' for this key: it may use local"
+
+
+def test_the_instance_may_be_given_by_its_crn(queuebit, home, queuebit_service):
+    service = queuebit_service
+    crn = InstanceConfig(name="local").crn
+
+    outcome = queuebit("login", "--url", service.url, "--token", service.key, "--instance", crn)
+
+    assert outcome.code == 0
+    assert accounts(home)["queuebit"]["instance"] == "local"
+
+
+def test_the_local_key_is_for_this_machine(refused):
+    assert refused("login", "--url", "http://10.1.2.3:8888") == (
+        "give --token: http://10.1.2.3:8888 is on another machine"
+    )
+
+
+def test_a_service_that_never_started_here(refused, home):
+    assert refused("login") == (
+        f"there is no {home}/.queuebit/api-key: start the service first, or give its folder with "
+        "--data, or a key with --token"
+    )
+
+
+def test_an_account_file_that_cannot_be_written(refused, home, queuebit_service):
+    service = queuebit_service
+    (home / ".qiskit").write_text("a file where the folder should be")
+
+    told = refused("login", "--url", service.url, "--token", service.key)
+
+    assert told.startswith(f"{home}/.qiskit/qiskit-ibm.json cannot be ")
+
+
+@pytest.fixture
+def environment(queuebit, queuebit_service):
+    """What `login --env` prints, as a shell reads it."""
+    service = queuebit_service
+    outcome = queuebit("login", "--env", "--url", service.url, "--data", service.data)
+    assert outcome.code == 0
+    listing = subprocess.run(
+        ["env", "-i", "sh", "-c", f"{outcome.out}\n/usr/bin/env"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(line.split("=", 1) for line in listing.stdout.splitlines())
+
+
+def test_the_environment_alone_leads_any_client_here(environment, home):
+    environment.pop("PWD", None)
+
+    assert in_python(USE, **environment) == "fake_fez fake_manila fake_torino\n"
+    assert not (home / ".qiskit" / "qiskit-ibm.json").exists()
+
+
+def test_the_bundle_trusts_the_world_and_the_tunnel_but_holds_no_key(environment):
+    bundle = environment["REQUESTS_CA_BUNDLE"]
+    context = ssl.create_default_context(cafile=bundle)
+
+    names = [dict(pair[0] for pair in c["subject"]) for c in context.get_ca_certs()]
+
+    assert "Queuebit on this machine" in [name.get("commonName") for name in names]
+    assert len(names) > 50
+    assert "PRIVATE" not in Path(bundle).read_text()
+
+
+def test_the_environment_needs_the_certificate(refused, queuebit_service, home):
+    service = queuebit_service
+
+    told = refused("login", "--env", "--url", service.url, "--token", service.key)
+
+    assert told.startswith(f"there is no {home}/.queuebit/tunnel-ca.pem")

@@ -1,0 +1,147 @@
+"""What a user gets wrong ends in one line on stderr."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+@pytest.fixture
+def answers():
+    """A server that answers what it is told, by path; (status, type, body)."""
+    told = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, kind, body = told.get(self.path, (404, "text/html", "<h1>no</h1>"))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield told, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def as_json(**body):
+    return 200, "application/json", json.dumps(body)
+
+
+def test_no_command_is_help(queuebit):
+    outcome = queuebit()
+
+    assert outcome.code == 0
+    for name in ("serve", "login", "demo", "doctor", "backends", "jobs", "workloads", "cancel"):
+        assert name in outcome.out
+
+
+def test_the_version(queuebit):
+    assert queuebit("--version").out == "0.1.0\n"
+
+
+def test_an_unknown_command_is_corrected(refused):
+    assert refused("serv", code=2) == "No such command 'serv'. Did you mean 'serve'?"
+
+
+def test_an_option_that_is_no_number(refused):
+    told = refused("serve", "--port", "web", code=2)
+
+    assert told.startswith("Invalid value for '--port'")
+
+
+def test_a_missing_id(refused):
+    assert refused("cancel", code=2) == "Missing argument 'ID'."
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["jobs"], ["job", "x"], ["workloads"], ["backends"], ["cancel", "x"], ["close", "x"]],
+)
+def test_nobody_logged_in(refused, arguments):
+    assert refused(*arguments) == "not logged in: queuebit login, or give --url and --token"
+
+
+@pytest.mark.parametrize("arguments", [["jobs"], ["login"]])
+def test_nobody_answers(refused, arguments):
+    assert refused(*arguments, "--url", NOWHERE, "--token", "x") == (
+        f"no service answers at {NOWHERE} ([Errno 111] Connection refused): "
+        "queuebit serve starts one"
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://host", "http://", "http://h:99999", "http://h/x"]
+)
+def test_a_url_that_is_none(refused, url):
+    assert refused("jobs", "--url", url, "--token", "x") == (
+        f"{url!r} is not the URL of a service, such as http://127.0.0.1:8888"
+    )
+
+
+def test_something_else_answers(refused, answers):
+    told, url = answers
+    told["/identity/token"] = (200, "text/html", "<h1>Welcome</h1>")
+
+    assert refused("jobs", "--url", url, "--token", "x") == (
+        f"{url} is not a Queuebit service: /identity/token answered '<h1>Welcome</h1>'"
+    )
+
+
+def test_something_else_answers_an_error(refused, answers):
+    _, url = answers
+
+    assert refused("jobs", "--url", url, "--token", "x") == (
+        "POST /identity/token: 404 Not Found <h1>no</h1>"
+    )
+
+
+def test_a_key_of_several_instances_must_choose(refused, answers):
+    told, url = answers
+    told["/identity/token"] = as_json(access_token="t")
+    told["/v3/resources/search"] = as_json(
+        items=[{"name": "a", "crn": "crn:1"}, {"name": "b", "crn": "crn:2"}]
+    )
+
+    assert refused("jobs", "--url", url, "--token", "x") == (
+        "choose one with --instance: this key may use a, b"
+    )
+
+
+def test_a_refusal_of_the_service_is_told_with_its_solution(refused, queuebit_service):
+    service = queuebit_service
+
+    told = refused("job", "none", "--url", service.url, "--token", service.key)
+
+    assert told.startswith("Job not found. Job ID: none. ")
+
+
+def test_a_key_that_nobody_holds(refused, queuebit_service):
+    url = queuebit_service.url
+
+    assert refused("jobs", "--url", url, "--token", "x") == f"{url} does not know this API key"
+
+
+def test_an_account_file_that_is_broken(refused, home):
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.parent.mkdir()
+    file.write_text("{")
+
+    assert refused("jobs").startswith(f"{file} cannot be read: ")
+
+
+def test_a_saved_key_is_not_sent_to_another_service(logged_in, refused):
+    assert refused("jobs", "--url", NOWHERE) == f"the saved key is not for {NOWHERE}: give --token"

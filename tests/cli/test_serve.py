@@ -1,0 +1,144 @@
+"""`queuebit serve` as a process: what it says, how it ends, what it refuses."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+START_S = 40
+STOP_S = 20
+
+
+def first_lines(process, count=5):
+    """What it prints when it is up."""
+    late = threading.Timer(START_S, process.kill)
+    late.start()
+    try:
+        return [process.stdout.readline() for _ in range(count)]
+    finally:
+        late.cancel()
+
+
+def test_it_says_where_it_is_and_how_to_log_in(home, started):
+    data = home / "there"
+    with started("serve", "--port", 0, "--data", data, "--workers", 2) as process:
+        lines = first_lines(process)
+        url = lines[0].split()[-1]
+
+    assert lines == [
+        f"Queuebit is at {url}\n",
+        "backends    fake_torino, fake_fez, fake_manila\n",
+        f"data        {data}\n",
+        f"log in      queuebit login --url {url} --data {data}\n",
+        "Ctrl-C stops it; jobs and results are kept.\n",
+    ]
+
+
+BELL = """
+from qiskit_ibm_runtime import QiskitRuntimeService
+from queuebit.cli import bell
+print(bell.run(QiskitRuntimeService())[1] > 0.8)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_nothing_is_left(started, left_over, number):
+    """The user's whole way: serve, login, an ordinary program, Ctrl-C."""
+    with started("serve", "--port", 0, "--workers", 2) as process:
+        url = first_lines(process)[0].split()[-1]
+        subprocess.run([sys.executable, "-m", "queuebit", "login", "--url", url], check=True)
+        program = [sys.executable, "-W", "ignore", "-c", BELL]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+
+        os.killpg(process.pid, number)  # as a terminal does: the workers get it too
+        out, err = process.communicate(timeout=STOP_S)
+
+        assert done.stdout == "True\n"
+        assert (process.returncode, out, err) == (0, "Stopped.\n", "")
+        assert left_over(process.pid) == []
+
+
+def test_jobs_are_kept(home, started, queuebit):
+    ids = []
+    for _ in range(2):
+        with started("serve", "--port", 0, "--workers", 2) as process:
+            url = first_lines(process)[0].split()[-1]
+            if not ids:
+                assert queuebit("login", "--url", url).code == 0
+                subprocess.run(
+                    [sys.executable, "-W", "ignore", "-c", BELL], capture_output=True, check=True
+                )
+            key = (home / ".queuebit" / "api-key").read_text().strip()
+            ids.append(
+                queuebit("jobs", "--url", url, "--token", key).out.splitlines()[1].split()[0]
+            )
+            process.send_signal(signal.SIGINT)
+            process.wait(STOP_S)
+
+    assert ids[0] == ids[1]
+
+
+def test_a_second_one_on_the_same_folder_is_refused(refused, queuebit_service):
+    data = queuebit_service.data
+
+    told = refused("serve", "--port", 0, "--data", data)
+
+    assert told.startswith(f"data {data}: is in use by another service, process ")
+
+
+def test_a_port_in_use(refused):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        told = refused("serve", "--port", port)
+
+    assert told.startswith(f"host 127.0.0.1, port {port}: Address already in use")
+
+
+def test_a_host_that_is_not_this_machine(refused):
+    told = refused("serve", "--host", "192.0.2.1", "--allow-remote")
+
+    assert told.startswith("host 192.0.2.1, port 8888: Cannot assign requested address")
+
+
+def test_the_default_key_is_not_for_the_network(refused):
+    assert refused("serve", "--host", "0.0.0.0") == (
+        "host 0.0.0.0 lets other machines in, and one default key opens everything: "
+        "name users in the configuration, or give --allow-remote"
+    )
+
+
+def test_a_backend_of_an_unknown_snapshot(refused, home):
+    file = home / "queuebit.toml"
+    file.write_text('[[backends]]\nname = "one"\nsnapshot = "atlantis"\n')
+
+    told = refused("serve", "--port", 0, "--config", file)
+
+    assert "atlantis" in told
+    assert "torino" in told  # what there is
+
+
+def test_a_wrong_setting(refused, home):
+    file = home / "queuebit.toml"
+    file.write_text("speed = 0\n")
+
+    assert refused("serve", "--config", file) == (
+        f"speed: input should be greater than 0, not 0 (file {file})"
+    )
+
+
+def test_a_data_folder_that_cannot_be_made(refused, home):
+    (home / "taken").write_text("")
+
+    assert refused("serve", "--port", 0, "--data", home / "taken" / "x").startswith(
+        "the service cannot run: "
+    )
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////dev/null/x.db", "mysql://x/y"])
+def test_a_database_that_is_none(refused, url):
+    assert "database" in refused("serve", "--port", 0, "--database", url)

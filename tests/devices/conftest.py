@@ -1,0 +1,80 @@
+"""Devices are slow to make and never change: one of each for all tests."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit, transpile
+from scipy.stats import chi2_contingency
+
+from queuebit.config import BackendConfig
+from queuebit.devices.device import Device, Experiment
+
+
+def _device(snapshot: str) -> Device:
+    return Device(BackendConfig(name=f"fake_{snapshot}", snapshot=snapshot))
+
+
+@pytest.fixture(scope="session")
+def manila() -> Device:
+    return _device("manila")
+
+
+@pytest.fixture(scope="session")
+def torino() -> Device:
+    return _device("torino")
+
+
+@pytest.fixture(scope="session")
+def fez() -> Device:
+    return _device("fez")
+
+
+@pytest.fixture(scope="session")
+def fractional() -> Device:
+    return _device("fractional")
+
+
+@pytest.fixture
+def one() -> Callable[..., np.ndarray]:
+    """Bits of a circuit without parameters, shape (shots, bits)."""
+
+    def run(device: Device, circuit: QuantumCircuit, shots: int, seed: int = 7) -> np.ndarray:
+        experiment = Experiment(circuit, np.zeros((1, 0)), shots)
+        return device.sample([experiment], seed=seed).bits[0][0]
+
+    return run
+
+
+@pytest.fixture
+def isa() -> Callable[..., QuantumCircuit]:
+    """A circuit as the client would send it."""
+
+    def fit(device: Device, circuit: QuantumCircuit, layout: list[int]) -> QuantumCircuit:
+        return transpile(
+            circuit,
+            target=device.target,
+            initial_layout=layout,
+            optimization_level=1,
+            seed_transpiler=1,
+        )
+
+    return fit
+
+
+@pytest.fixture
+def same_distribution() -> Callable[..., None]:
+    """Assert that two samples of bits, shape (shots, bits), come from one distribution."""
+
+    def check(first: np.ndarray, second: np.ndarray) -> None:
+        weights = 1 << np.arange(first.shape[1])
+        size = 1 << first.shape[1]
+        table = np.array([np.bincount(bits @ weights, minlength=size) for bits in (first, second)])
+        rare = table.sum(axis=0) < 20  # chi-square wants enough in each cell
+        table = np.hstack([table[:, ~rare], table[:, rare].sum(axis=1, keepdims=True)])
+        table = table[:, table.sum(axis=0) > 0]
+
+        assert table.shape[1] > 1
+        assert chi2_contingency(table).pvalue > 1e-4
+
+    return check

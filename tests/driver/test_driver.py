@@ -1,0 +1,435 @@
+"""The driver saves before it acts, keeps time, and leaves nobody waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from queuebit.clock import VirtualClock
+from queuebit.core.events import (
+    Command,
+    Event,
+    JobCancelRequested,
+    JobSubmitted,
+    Rule,
+    RunStage,
+    StageEnded,
+    StopJob,
+    Tick,
+    WorkloadOpened,
+)
+from queuebit.core.model import FINAL, Backend, Job, JobStatus, Mode, Record, Stage, WorkloadState
+from queuebit.core.scheduler import Scheduler
+from queuebit.driver import Driver
+from queuebit.errors import ServiceFault
+from queuebit.store.details import Details, JobDetails
+
+BACKENDS = [Backend(name="q", lanes=2)]
+
+
+class MemoryStore:
+    """Keeps what is saved; its saves can be held up or made to fail."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.details: list[str] = []
+        self.saves: list[list[str]] = []
+        self.may_save = asyncio.Event()
+        self.may_save.set()
+        self.broken = False
+
+    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+        await self.may_save.wait()
+        if self.broken:
+            raise OSError("disk full")
+        self.records |= {record.id: record for record in records}
+        self.details += [one.id for one in details]
+        self.saves.append([record.id for record in records])
+
+
+class ScriptedRunner:
+    """Writes down what it is told to do, and checks that it has been saved."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.commands: list[Command] = []
+        self.cleared: list[str] = []
+        self._store = store
+
+    def carry_out(self, command: Command) -> None:
+        job = self._store.records[command.job_id]
+        assert isinstance(job, Job)
+        if isinstance(command, RunStage):
+            assert job.run >= command.run, "not saved"
+        self.commands.append(command)
+
+    def ended(self, job: Job) -> None:
+        assert self._store.records[job.id] == job
+        assert job.status in FINAL
+        self.cleared.append(job.id)
+
+
+class Service:
+    """A driver among fakes."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        self.clock = VirtualClock(start=1_000)
+        self.store = MemoryStore()
+        self.store.records = {record.id: record for record in records}
+        self.runner = ScriptedRunner(self.store)
+        self.scheduler = Scheduler(BACKENDS, records)
+        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock)
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.records[job_id]
+        assert isinstance(job, Job)
+        return job
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        run = asyncio.create_task(self.driver.run())
+        await settled()
+        yield
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+
+async def settled() -> None:
+    """Let everything happen that needs no time."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def submit(job_id: str, workload_id: str | None = None) -> JobSubmitted:
+    return JobSubmitted(job_id=job_id, instance="i", backend="q", workload_id=workload_id)
+
+
+def details(job_id: str) -> JobDetails:
+    return JobDetails(id=job_id, user="u", program_id="sampler")
+
+
+def opened(workload_id: str, unused_ttl_ms: int = 500) -> Event:
+    return WorkloadOpened(
+        workload_id=workload_id,
+        instance="i",
+        backend="q",
+        mode=Mode.BATCH,
+        max_ttl_ms=10_000,
+        interactive_ttl_ms=100,
+        active_ttl_ms=10_000,
+        unused_ttl_ms=unused_ttl_ms,
+    )
+
+
+def ended(job_id: str, stage: Stage) -> StageEnded:
+    return StageEnded(job_id=job_id, run=1, stage=stage)
+
+
+# -- save, then act
+
+
+async def test_what_was_decided_is_saved_before_the_answer_and_the_act():
+    service = Service()
+    async with service.running():
+        service.store.may_save.clear()
+        sender = asyncio.create_task(service.driver.send(submit("a"), details("a")))
+        await settled()
+
+        assert not sender.done()
+        assert service.runner.commands == []
+
+        service.store.may_save.set()
+        step = await sender
+
+        assert step.changed == {"a": service.job("a")}
+        assert service.store.details == ["a"]
+        assert service.runner.commands == [RunStage("a", 1, Stage.PREPARE)]
+
+
+async def test_a_restart_is_the_first_thing_that_happens():
+    first = Scheduler(BACKENDS)
+    records = list(first.handle(submit("a"), 500).changed.values())
+    service = Service(records)
+    async with service.running():
+        assert service.job("a").run == 2
+        assert service.runner.commands == [RunStage("a", 2, Stage.PREPARE)]
+
+
+async def test_what_changes_nothing_is_not_saved():
+    service = Service()
+    async with service.running():
+        await service.driver.send(Tick())
+
+    assert service.store.saves == []
+
+
+async def test_what_comes_in_during_a_save_is_saved_at_once_after_it():
+    """Group commit: a save may take longer than an event."""
+    service = Service()
+    async with service.running():
+        service.store.may_save.clear()
+        senders = [asyncio.create_task(service.driver.send(submit("a")))]
+        await settled()
+        senders += [asyncio.create_task(service.driver.send(submit(j))) for j in "bcde"]
+        await settled()
+        service.store.may_save.set()
+        steps = await asyncio.gather(*senders)
+
+    assert service.store.saves == [["a"], ["b", "c", "d", "e"]]
+    assert [list(step.changed) for step in steps] == [["a"], ["b"], ["c"], ["d"], ["e"]]
+
+
+async def test_of_several_changes_in_one_save_the_last_is_saved():
+    service = Service()
+    async with service.running():
+        await asyncio.gather(
+            service.driver.send(submit("a")),
+            service.driver.send(JobCancelRequested(job_id="a")),
+        )
+
+    assert service.store.saves == [["a"]]
+    assert service.job("a").status is JobStatus.CANCELLED
+    assert service.runner.commands == [RunStage("a", 1, Stage.PREPARE), StopJob("a")]
+    assert service.runner.cleared == ["a"]
+
+
+async def test_commands_are_carried_out_in_the_order_of_events():
+    service = Service()
+    async with service.running():
+        await asyncio.gather(*(service.driver.send(submit(job_id)) for job_id in "abc"))
+        await service.driver.send(JobCancelRequested(job_id="b"))
+
+    assert service.runner.commands == [
+        RunStage("a", 1, Stage.PREPARE),
+        RunStage("b", 1, Stage.PREPARE),
+        StopJob("b"),
+        RunStage("c", 1, Stage.PREPARE),
+    ]
+
+
+async def test_a_refusal_answers_and_saves_no_details():
+    service = Service()
+    async with service.running():
+        step = await service.driver.send(submit("a", "closed"), details("a"))
+
+    assert step.refusal is not None
+    assert step.refusal.rule is Rule.WORKLOAD_CLOSED
+    assert (service.store.records, service.store.details) == ({}, [])
+
+
+async def test_a_refused_neighbour_takes_nothing_with_it():
+    service = Service()
+    async with service.running():
+        await asyncio.gather(
+            service.driver.send(submit("a", "closed"), details("a")),
+            service.driver.send(submit("b"), details("b")),
+        )
+
+    assert (list(service.store.records), service.store.details) == (["b"], ["b"])
+
+
+async def test_a_save_that_fails_stops_the_driver_and_nothing_is_done():
+    """Memory is ahead of the store then, so only a restart from the store is true."""
+    service = Service()
+    run = asyncio.create_task(service.driver.run())
+    await settled()
+    service.store.broken = True
+    senders = [asyncio.create_task(service.driver.send(submit(j), details(j))) for j in "ab"]
+
+    with pytest.raises(OSError, match="disk full"):
+        await run
+    assert service.runner.commands == []
+    for sender in senders:
+        with pytest.raises(ServiceFault, match="stopped"):
+            await sender
+    with pytest.raises(ServiceFault, match="stopped"):
+        await service.driver.send(submit("c"))
+
+
+async def test_who_waits_when_the_driver_is_stopped_is_told():
+    service = Service()
+    async with service.running():
+        service.store.may_save.clear()
+        decided = asyncio.create_task(service.driver.send(submit("a")))
+        await settled()
+        waiting = asyncio.create_task(service.driver.send(submit("b")))
+        await settled()
+
+    for sender in (decided, waiting):
+        with pytest.raises(ServiceFault, match="stopped"):
+            await sender
+
+
+async def test_a_sender_who_gives_up_does_not_take_the_event_back():
+    """A client that hangs up in the middle of POST has a job all the same, or none: never half."""
+    service = Service()
+    async with service.running():
+        service.store.may_save.clear()
+        busy = asyncio.create_task(service.driver.send(submit("a")))
+        await settled()
+        sender = asyncio.create_task(service.driver.send(submit("b"), details("b")))
+        await settled()
+        sender.cancel()
+        service.store.may_save.set()
+        await busy
+        await settled()
+
+    assert service.job("b").status is JobStatus.RUNNING
+    assert service.store.details == ["b"]
+    assert service.runner.commands[-1] == RunStage("b", 1, Stage.PREPARE)
+
+
+# -- time
+
+
+async def test_a_deadline_ticks_by_itself():
+    service = Service()
+    async with service.running():
+        await service.driver.send(opened("B", unused_ttl_ms=500))
+        service.clock.advance(499)
+        await settled()
+        assert service.store.records["B"].state is WorkloadState.OPEN
+
+        service.clock.advance(1)
+        await settled()
+        assert service.store.records["B"].state is WorkloadState.CLOSED
+
+
+async def test_a_nearer_deadline_is_not_missed_for_a_farther_one():
+    service = Service()
+    async with service.running():
+        await service.driver.send(opened("B", unused_ttl_ms=500))
+        await service.driver.send(opened("C", unused_ttl_ms=200))
+        service.clock.advance(200)
+        await settled()
+
+        assert service.store.records["C"].state is WorkloadState.CLOSED
+
+
+async def test_an_event_that_comes_with_a_deadline_is_not_lost():
+    service = Service()
+    async with service.running():
+        await service.driver.send(opened("B", unused_ttl_ms=500))
+        sender = asyncio.create_task(service.driver.send(submit("a")))
+        service.clock.advance(500)
+        await sender
+        await settled()
+
+    assert service.job("a").status is JobStatus.RUNNING
+    assert service.store.records["B"].state is WorkloadState.CLOSED
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_no_event_is_lost_whenever_it_comes_beside_a_deadline(turns):
+    """The alarm gives up waiting for the inbox: an event may slip in at any turn of the loop."""
+
+    async def main() -> None:
+        service = Service()
+        async with service.running():
+            await service.driver.send(opened("B", unused_ttl_ms=500))
+            await settled()
+            service.clock.advance(500)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await asyncio.wait_for(service.driver.send(submit("a")), 1)
+            await settled()
+
+        assert service.store.records["B"].state is WorkloadState.CLOSED
+
+    asyncio.run(main())
+
+
+async def test_a_clock_that_steps_back_does_not_turn_back_time():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        service.clock.advance(-700)
+        await service.driver.send(submit("b"))
+
+    assert service.clock.now() == 300
+    assert (service.job("a").created_at, service.job("b").created_at) == (1_000, 1_000)
+
+
+async def test_an_alarm_that_rings_early_changes_nothing():
+    """A sleep may end a millisecond before its time, by the rounding of two clocks."""
+    service = Service()
+    early = asyncio.Event()
+
+    async def sleep_until(at: int) -> None:
+        await early.wait()
+        early.clear()
+
+    service.clock.sleep_until = sleep_until
+    async with service.running():
+        await service.driver.send(opened("B", unused_ttl_ms=500))
+        service.clock.advance(499)
+        early.set()
+        await settled()
+        assert service.store.records["B"].state is WorkloadState.OPEN
+
+        service.clock.advance(1)
+        early.set()
+        await settled()
+        assert service.store.records["B"].state is WorkloadState.CLOSED
+
+
+# -- waiting for a job's end
+
+
+async def test_who_waits_for_a_job_wakes_at_its_end():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        waiting = [asyncio.create_task(service.driver.wait_for_end("a", 30)) for _ in range(2)]
+        await service.driver.send(ended("a", Stage.PREPARE))
+        await service.driver.send(ended("a", Stage.QUANTUM))
+        await settled()
+        assert not any(task.done() for task in waiting)
+
+        await service.driver.send(ended("a", Stage.FINISH))
+        await asyncio.wait_for(asyncio.gather(*waiting), 1)
+
+
+async def test_who_waits_wakes_only_when_the_end_is_saved():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        waiting = asyncio.create_task(service.driver.wait_for_end("a", 30))
+        service.store.may_save.clear()
+        cancel = asyncio.create_task(service.driver.send(JobCancelRequested(job_id="a")))
+        await settled()
+        assert not waiting.done()
+
+        service.store.may_save.set()
+        await asyncio.gather(waiting, cancel)
+        assert service.job("a").status is JobStatus.CANCELLED
+
+
+async def test_who_waits_too_long_goes_away():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        await service.driver.wait_for_end("a", 0.01)
+
+        assert service.job("a").status is JobStatus.RUNNING
+
+
+async def test_nobody_waits_for_what_has_ended_or_never_was():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        await service.driver.send(JobCancelRequested(job_id="a"))
+        async with asyncio.timeout(1):
+            await service.driver.wait_for_end("a", 30)
+            await service.driver.wait_for_end("unknown", 30)
+
+
+async def test_a_jobs_end_is_cleared_up_after_once():
+    service = Service()
+    async with service.running():
+        await service.driver.send(submit("a"))
+        await service.driver.send(JobCancelRequested(job_id="a"))
+        await service.driver.send(JobCancelRequested(job_id="a"))
+
+    assert service.runner.cleared == ["a"]

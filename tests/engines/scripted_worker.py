@@ -1,0 +1,50 @@
+"""A worker that does what a task's program id says. Starts fast: it imports no Qiskit."""
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import time
+from pathlib import Path
+
+from queuebit.core.model import Reason
+from queuebit.engines.pipe import frame, receive, serve
+from queuebit.engines.task import Outcome, Task
+
+
+def main(pipe):
+    _, folder = receive(pipe)
+    with (folder / "starts").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if (folder / "broken").exists():
+        raise SystemExit("the test wants no worker to start")
+    serve(pipe, lambda task: _run(task, folder, pipe), lambda: False)
+
+
+def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
+    with (folder / f"{task.job_id}.begun").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    what, _, how = task.program_id.partition(":")
+    match what:
+        case "echo":
+            return Outcome(metrics={"job": task.job_id, "size": len(how)}, log=(how,))
+        case "nap":
+            time.sleep(float(how))
+            return Outcome(metrics={"job": task.job_id})
+        case "by-hand":  # ends when the test writes the outcome
+            while not (folder / f"{task.job_id}.outcome").exists():
+                time.sleep(0.002)
+            return pickle.loads((folder / f"{task.job_id}.outcome").read_bytes())
+        case "busy":  # like a simulation: native code that lets no Python run
+            return Outcome(usage_ms=sum(range(10**12)))
+        case "signal":
+            os.kill(os.getpid(), getattr(signal, how))
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            raise SystemExit(int(how))
+        case "answer":  # dies in the middle of its answer
+            pipe.sendall(frame(Outcome(log=("x" * 1000,)))[: int(how)])
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(error=Reason(message=f"unknown script {task.program_id}", code=1))

@@ -1,0 +1,136 @@
+"""The real worker: programs on devices, payloads in a folder."""
+
+import json
+import os
+import socket
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
+from tests.engines.conftest import threads_of
+
+from queuebit.config import BackendConfig
+from queuebit.core.model import Reason, Stage
+from queuebit.engines.pipe import Hello, frame, receive
+from queuebit.engines.pool import ProcessPool
+from queuebit.engines.task import Task
+from queuebit.engines.worker import Worker, main
+from queuebit.store.payloads import Payloads
+
+MANILA = BackendConfig(name="fake_manila", snapshot="manila")
+SHOTS = 200
+
+
+def a_task(stage: Stage | None, *, job_id: str = "a", program_id: str = "sampler") -> Task:
+    return Task(job_id=job_id, run=1, stage=stage, program_id=program_id, backend="fake_manila")
+
+
+@pytest.fixture
+def payloads(tmp_path):
+    """With the parameters of job "a": a qubit flipped and measured."""
+    circuit = QuantumCircuit(5, 1)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    params = {"pubs": [[circuit, None, SHOTS]], "version": 2, "support_qiskit": True, "options": {}}
+    payloads = Payloads(tmp_path)
+    payloads.write("a", "params", json.dumps(params, cls=RuntimeEncoder).encode(), durable=False)
+    return payloads
+
+
+@pytest.fixture
+def worker(payloads):
+    return Worker([MANILA], payloads)
+
+
+def test_the_stages_of_a_job_lead_to_its_result(worker, payloads):
+    validated = worker.run(a_task(None))
+    prepared = worker.run(a_task(Stage.PREPARE))
+    measured = worker.run(a_task(Stage.QUANTUM))
+    finished = worker.run(a_task(Stage.FINISH))
+
+    assert [o.error for o in (validated, prepared, measured, finished)] == [None] * 4
+    assert prepared.estimated_ms is not None
+    assert prepared.estimated_ms > 0
+    assert measured.usage_ms > 0
+    assert {"prepare_ms", "num_circuits"} <= prepared.metrics.keys()
+    assert "quantum_ms" in measured.metrics
+    assert "finish_ms" in finished.metrics
+    result = json.loads(payloads.read("a", "result.1"), cls=RuntimeDecoder)
+    counts = result[0].data.c.get_counts()
+    assert sum(counts.values()) == SHOTS
+    assert counts["1"] > 0.8 * SHOTS  # readout errors of a few per cent, either way
+
+
+def test_the_users_mistake_is_told_and_is_not_our_fault(worker):
+    outcome = worker.run(a_task(None, program_id="no-such-program"))
+
+    assert outcome.error is not None
+    assert "no-such-program" in outcome.error.message
+    assert (outcome.status, outcome.service_fault) == (404, False)
+
+
+def test_our_own_failure_is_a_service_fault_whose_traceback_only_the_log_has(worker, caplog):
+    outcome = worker.run(a_task(Stage.QUANTUM))  # nothing was prepared
+
+    assert outcome.service_fault
+    assert outcome.error == Reason(message="The stage quantum failed: FileNotFoundError", code=9999)
+    assert "prepared.1" in caplog.text
+
+
+def test_a_lack_of_memory_is_a_service_fault(tmp_path):
+    class Full(Payloads):
+        def read(self, job_id: str, name: str) -> bytes:
+            raise MemoryError
+
+    outcome = Worker([MANILA], Full(tmp_path)).run(a_task(None))
+
+    assert outcome.service_fault
+    assert outcome.error is not None
+    assert "not enough memory" in outcome.error.message
+    assert outcome.status == 400
+
+
+def test_a_worker_makes_its_devices_in_idle_time(payloads, caplog):
+    broken = BackendConfig(name="broken", snapshot="no_such_snapshot")
+    worker = Worker([MANILA, broken], payloads)
+
+    steps = [worker.warm_up() for _ in range(3)]
+
+    assert steps == [True, True, False]
+    assert set(worker._devices) == {"fake_manila"}
+    assert "backend=broken" in caplog.text  # and the worker lives on
+
+
+@pytest.mark.timeout(60)
+async def test_a_job_runs_on_real_workers(payloads, tmp_path):
+    pool = ProcessPool(backends=[MANILA], payloads=tmp_path, workers=2)
+    await pool.start()
+    server = pool._server
+    assert server is not None
+    threads = threads_of(server.pid)
+
+    stages = (None, Stage.PREPARE, Stage.QUANTUM, Stage.FINISH)
+    outcomes = [await pool.run(a_task(stage)) for stage in stages]
+    await pool.close()
+
+    assert threads == 1  # a fork of a process with threads may hang
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    assert (
+        json.loads(payloads.read("a", "result.1"), cls=RuntimeDecoder)[0].data.c.num_shots == SHOTS
+    )
+
+
+def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path):
+    """A fork copies NumPy's global generator: all workers would draw the same seeds."""
+    ours, theirs = socket.socketpair()
+    np.random.seed(0)  # noqa: NPY002 - that generator is what this is about
+    common = np.random.RandomState(0).random()
+    with ours, theirs:
+        ours.sendall(frame(((MANILA,), tmp_path)))
+        ours.shutdown(socket.SHUT_WR)
+        main(theirs)
+
+        assert receive(ours) == Hello(os.getpid())
+
+    assert np.random.random() != common  # noqa: NPY002 - likewise

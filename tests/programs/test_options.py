@@ -1,0 +1,85 @@
+import pytest
+
+from queuebit.errors import InvalidInput
+from queuebit.programs.options import EstimatorOptions, SamplerOptions, Twirling, parse
+
+
+def test_options_that_change_nothing_are_accepted():
+    options = {
+        "default_shots": 10,
+        "dynamical_decoupling": {"enable": False, "sequence_type": "XY4"},
+        "execution": {"init_qubits": True, "meas_type": "classified", "rep_delay": None},
+        "twirling": {"enable_gates": False, "num_randomizations": 7, "strategy": "all"},
+        "simulator": {"noise_model": None, "basis_gates": ["x"], "seed_simulator": 3},
+        "experimental": {},
+    }
+
+    assert parse(SamplerOptions, options).default_shots == 10
+
+
+def test_mitigation_that_is_off_may_be_tuned():
+    options = {
+        "resilience": {
+            "zne_mitigation": False,
+            "zne": {"amplifier": "pea", "noise_factors": [1, 2]},
+            "pec": {"max_overhead": None},
+            "layer_noise_learning": {"num_randomizations": 5},
+        }
+    }
+
+    assert parse(EstimatorOptions, options).resilience.zne.amplifier == "pea"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"foo": 1}, "options.foo: there is no such option"),
+        ({"twirling": {"foo": 1}}, "options.twirling.foo: there is no such option"),
+        ({"default_shots": 0}, "options.default_shots: Input should be greater than"),
+        ({"default_shots": "10"}, "options.default_shots: Input should be a valid integer"),
+        ({"default_shots": True}, "options.default_shots: Input should be a valid integer"),
+        ({"execution": {"meas_type": "raw"}}, "options.execution.meas_type: "),
+        ([], "options: Input should be a valid dictionary"),
+        ({"simulator": {"seed_simulator": -1}}, "options.simulator.seed_simulator: "),
+        ({"simulator": {"noise_model": {}}}, "option simulator.noise_model is not supported"),
+        ({"simulator": {"coupling_map": []}}, "option simulator.coupling_map is not supported"),
+        ({"experimental": {"image": "x"}}, "option experimental.image is not supported"),
+        ({"twirling": {"enable_gates": True}}, "option twirling.enable_gates is not supported"),
+    ],
+)
+def test_options_that_cannot_stand_are_named(options, message):
+    with pytest.raises(InvalidInput) as refusal:
+        parse(SamplerOptions, options)
+
+    assert refusal.value.message.startswith(message)
+    assert refusal.value.code == 1208
+
+
+def test_all_unsupported_options_are_named_together():
+    options = {
+        "dynamical_decoupling": {"enable": True},
+        "resilience": {"pec_mitigation": True, "layer_noise_model": []},
+    }
+
+    with pytest.raises(InvalidInput, match=r"^options dynamical_decoupling.enable, ") as refusal:
+        parse(EstimatorOptions, options)
+
+    assert refusal.value.message == (
+        "options dynamical_decoupling.enable, resilience.pec_mitigation and "
+        "resilience.layer_noise_model are not supported by this service yet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("twirling", "shots", "split"),
+    [
+        ({}, 4096, (32, 128)),
+        ({}, 1000, (16, 64)),
+        ({}, 1, (1, 64)),
+        ({"num_randomizations": 10}, 1001, (10, 101)),
+        ({"shots_per_randomization": 100}, 1001, (11, 100)),
+        ({"num_randomizations": 3, "shots_per_randomization": 5}, 1001, (3, 5)),
+    ],
+)
+def test_shots_are_split_over_randomizations(twirling, shots, split):
+    assert Twirling(**twirling).split(shots) == split

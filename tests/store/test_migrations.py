@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from tests.store.records import job, job_details
+
+from queuebit.errors import ConfigError
+from queuebit.store.connect import connect, make_folder
+from queuebit.store.database import Database
+from queuebit.store.migrations import migrate
+from queuebit.store.tables import metadata
+
+
+async def in_database(url: str, function: Callable[[sa.Connection], Any]) -> Any:
+    """What `function` gives, called with a connection in a transaction."""
+    engines = connect(url)
+    make_folder(engines)
+    try:
+        async with engines.writer.begin() as connection:
+            return await connection.run_sync(function)
+    finally:
+        await engines.dispose()
+
+
+async def test_migrating_from_nothing_gives_the_declared_tables(database: Database, url: str):
+    def differences(connection: sa.Connection) -> list[Any]:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        return compare_metadata(context, metadata)
+
+    assert await in_database(url, differences) == []
+
+
+async def test_migrating_from_nothing_is_creating_the_declared_tables(tmp_path: Path):
+    """To the letter: Alembic compares neither partial indexes nor what a deletion takes along."""
+    migrated, created = f"sqlite:///{tmp_path}/migrated.db", f"sqlite:///{tmp_path}/created.db"
+    await in_database(migrated, migrate)
+    await in_database(created, metadata.create_all)
+
+    assert await in_database(migrated, schema) == await in_database(created, schema)
+
+
+def schema(connection: sa.Connection) -> dict[str, str]:
+    query = sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    statements = {name: " ".join(sql.split()) for name, sql in connection.execute(query)}
+    statements.pop("alembic_version", None)
+    return statements
+
+
+async def test_opening_again_keeps_everything(url: str):
+    first = Database(url)
+    await first.open()
+    await first.save([job("j1", 1)], [job_details("j1", tags=("a",))])
+    stored = await first.job("j1")
+    await first.close()
+
+    second = Database(url)
+    await second.open()
+
+    assert await second.job("j1") == stored
+    assert (await second.load()).records == [job("j1", 1)]
+    await second.close()
+
+
+async def test_a_newer_database_is_refused_by_name(database: Database, url: str):
+    future = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await in_database(url, lambda connection: connection.execute(future).rowcount)
+    late = Database(url)
+
+    with pytest.raises(ConfigError, match=r"step '9999'.*newer"):
+        await late.open()
+
+    await late.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(url: str):
+    def migrate_and_fail(connection: sa.Connection) -> None:
+        migrate(connection)
+        connection.execute(sa.text("SELECT nonsense"))
+
+    with pytest.raises(sa.exc.DBAPIError):
+        await in_database(url, migrate_and_fail)
+
+    assert await in_database(url, lambda found: sa.inspect(found).get_table_names()) == []

@@ -1,0 +1,216 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from queuebit.store.payloads import Payloads
+
+BAD_NAMES = [
+    "",
+    ".",
+    "..",
+    "../j2",
+    "a/b",
+    "/etc/passwd",
+    ".hidden",
+    "a b",
+    "a\0",
+    "j\n",
+    "é",
+    "x" * 129,
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "payloads"
+
+
+@pytest.fixture
+def payloads(folder: Path) -> Payloads:
+    return Payloads(folder)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_was_written_is_read(payloads: Payloads, *, durable: bool):
+    content = bytes(range(256)) * 1000
+
+    payloads.write("j1", "params", content, durable=durable)
+    payloads.write("j1", "result.1", b"", durable=durable)
+
+    assert payloads.read("j1", "params") == content
+    assert payloads.read("j1", "result.1") == b""
+
+
+def test_another_store_of_the_same_folder_reads_it(payloads: Payloads, folder: Path):
+    payloads.write("j1", "params", b"x", durable=True)
+
+    assert Payloads(folder).read("j1", "params") == b"x"
+
+
+def test_writing_again_replaces(payloads: Payloads):
+    payloads.write("j1", "params", b"long before", durable=True)
+
+    payloads.write("j1", "params", b"now", durable=True)
+
+    assert payloads.read("j1", "params") == b"now"
+
+
+def test_a_reader_sees_all_of_a_write_or_none(payloads: Payloads):
+    """Also not the moment in which one content takes the place of the other."""
+    contents = [bytes([number]) * 300_000 for number in range(8)]
+    payloads.write("j1", "params", contents[0], durable=False)
+    done = threading.Event()
+
+    def write() -> None:
+        for content in contents * 5:
+            payloads.write("j1", "params", content, durable=False)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = []
+    while not done.is_set():
+        seen.append(payloads.read("j1", "params"))
+    writer.join()
+
+    assert all(content in contents for content in seen)
+
+
+def test_many_writers_do_not_disturb_each_other(payloads: Payloads):
+    def write(number: int) -> None:
+        for _ in range(20):
+            payloads.write("j1", f"raw.{number}", bytes([number]) * 1000, durable=False)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert [payloads.read("j1", f"raw.{n}") for n in range(6)] == [
+        bytes([n]) * 1000 for n in range(6)
+    ]
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_no_litter(payloads: Payloads, folder: Path):
+    payloads.write("j1", "params", b"old", durable=True)
+
+    with pytest.raises(TypeError):
+        payloads.write("j1", "params", "no bytes", durable=True)  # type: ignore[arg-type]
+
+    assert payloads.read("j1", "params") == b"old"
+    assert sorted(path.name for path in folder.rglob("*")) == ["j1", "params"]
+
+
+def test_a_durable_write_flushes_the_file_before_it_has_its_name_and_then_the_names(
+    payloads: Payloads, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    payloads.write("j0", "params", b"", durable=True)
+    flushed = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        named = (folder / "j1" / "params").exists()
+        flushed.append((path.name if path.is_dir() else "file", named))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    payloads.write("j1", "params", b"x", durable=True)
+
+    assert flushed == [("file", False), ("j1", True), ("payloads", True)]
+
+
+def test_what_was_not_written_is_not_found(payloads: Payloads):
+    payloads.write("j1", "params", b"x", durable=True)
+
+    with pytest.raises(FileNotFoundError):
+        payloads.read("j1", "result.1")
+    with pytest.raises(FileNotFoundError):
+        payloads.read("j2", "params")
+
+
+def test_delete_forgets_one_job_and_no_other(payloads: Payloads, folder: Path):
+    payloads.write("j1", "params", b"x", durable=True)
+    payloads.write("j1", "result.1", b"x", durable=True)
+    payloads.write("j11", "params", b"y", durable=True)
+
+    payloads.delete("j1")
+    payloads.delete("j1")
+
+    with pytest.raises(FileNotFoundError):
+        payloads.read("j1", "params")
+    assert [path.name for path in folder.iterdir()] == ["j11"]
+    assert payloads.read("j11", "params") == b"y"
+
+
+def test_delete_of_what_never_was_does_nothing(payloads: Payloads):
+    payloads.delete("nobody")
+
+
+def test_discard_forgets_what_it_names(payloads: Payloads):
+    for name in ("params", "raw.1", "raw.2", "result.2"):
+        payloads.write("j1", name, b"x", durable=False)
+
+    payloads.discard("j1", ["raw.1", "raw.2", "raw.3"])
+    payloads.discard("nobody", ["raw.1"])
+
+    assert payloads.read("j1", "params") == payloads.read("j1", "result.2") == b"x"
+    for name in ("raw.1", "raw.2"):
+        with pytest.raises(FileNotFoundError):
+            payloads.read("j1", name)
+
+
+def test_sweep_forgets_unknown_jobs(payloads: Payloads, folder: Path):
+    for job_id in ("known", "unknown", "gone"):
+        payloads.write(job_id, "params", job_id.encode(), durable=True)
+
+    assert payloads.sweep({"known", "without payload"}) == 2
+
+    assert [path.name for path in folder.iterdir()] == ["known"]
+    assert payloads.read("known", "params") == b"known"
+
+
+def test_sweep_removes_what_a_crash_left(payloads: Payloads, folder: Path):
+    """A power cut during `write` leaves a part, one during `delete` a folder."""
+    payloads.write("j1", "params", b"x", durable=True)
+    (folder / f"part.{'0' * 32}").write_bytes(b"half")
+    (folder / f"deleted.{'0' * 32}").mkdir()
+    (folder / f"deleted.{'0' * 32}" / "params").write_bytes(b"private")
+
+    payloads.sweep({"j1"})
+
+    assert [path.name for path in folder.rglob("*")] == ["j1", "params"]
+
+
+def test_sweep_leaves_what_is_not_ours(payloads: Payloads, folder: Path):
+    (folder / "lost+found").mkdir(parents=True)
+
+    assert payloads.sweep(set()) == 0
+    assert (folder / "lost+found").is_dir()
+
+
+def test_sweep_of_no_folder_does_nothing(payloads: Payloads):
+    assert payloads.sweep({"j1"}) == 0
+
+
+@pytest.mark.parametrize("bad", BAD_NAMES)
+def test_a_name_that_could_lead_elsewhere_is_refused(payloads: Payloads, tmp_path: Path, bad: str):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s")
+
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.write(bad, "params", b"x", durable=False)
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.write("j1", bad, b"x", durable=False)
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.read(bad, "params")
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.read("j1", bad)
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.delete(bad)
+    with pytest.raises(ValueError, match="plain name"):
+        payloads.discard("j1", [bad])
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
