@@ -90,7 +90,7 @@ class Server:
         self.process.wait(timeout=30)
 
 
-def persistently(call):  # noqa: ANN201
+def persistently(call):
     """Repeat `call` while the service is away."""
     for _ in range(200):
         try:

@@ -1,7 +1,7 @@
 """The time, as a thing that is passed in. Only the driver and the HTTP layer ask for it.
 
-Three clocks: the system's; a fast one, on which an hour of timers passes in a minute; a virtual one,
-which stands still until it is told to go on.
+Three clocks: the system's; a fast one, on which an hour of timers passes in a minute; a virtual
+one, which stands still until it is told to go on.
 """
 
 import asyncio

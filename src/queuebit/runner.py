@@ -1,4 +1,4 @@
-"""Carries out the scheduler's commands: has stages run, and tells the driver what became of them."""
+"""Carries out the scheduler's commands: has stages run, and tells the driver how they ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -5,13 +5,13 @@ test framework, since the oldest client has an environment of its own. The insta
 interactive TTL of two seconds.
 """
 
+import contextlib
 import time
 import warnings
 
 warnings.filterwarnings("ignore", message="Unverified HTTPS request")
 
 from qiskit import QuantumCircuit  # noqa: E402  the filter above comes first
-from qiskit.circuit.random import random_circuit  # noqa: E402
 from qiskit.transpiler import generate_preset_pass_manager  # noqa: E402
 from qiskit_ibm_runtime import (  # noqa: E402
     Batch,
@@ -58,7 +58,7 @@ def circuits(backend):
     bell.cx(0, 1)
     bell.measure_all()
     slow = QuantumCircuit(10)
-    for layer in range(20):
+    for layer in range(30):
         slow.sx(range(10))
         for qubit in range(layer % 2, 9, 2):
             slow.cz(qubit, qubit + 1)
@@ -83,7 +83,7 @@ def walk_jobs(service, backend, bell, slow):
     job = sampler.run([bell], shots=512)
     counts = job.result()[0].data.meas.get_counts()
     assert sum(counts.values()) == 512
-    assert counts["00"] + counts["11"] > 400
+    assert counts["00"] + counts["11"] > 350  # noisy qubits
     assert job.status() == "DONE"
     assert job.session_id is None
     assert job.usage() >= 2
@@ -167,11 +167,12 @@ def walk_session(service, backend, bell, slow):
     cancelled.cancel()
     statuses = [job.status() for job in jobs]
     assert statuses[-1] == "CANCELLED", statuses  # queued ones are cancelled,
-    running = [job for job, status in zip(jobs, statuses) if status == "RUNNING"]
+    running = [job for job, status in zip(jobs, statuses, strict=True) if status == "RUNNING"]
     assert running  # running ones run on
     assert cancelled.status() == "In progress, not accepting new jobs"
     for job in running:
-        job.cancel()
+        with contextlib.suppress(RuntimeInvalidStateError):  # ended meanwhile
+            job.cancel()
     assert cancelled.status() == "Closed"
 
 

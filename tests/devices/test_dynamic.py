@@ -78,6 +78,19 @@ def test_a_measured_qubit_that_goes_on_agrees_with_aer(aer, manila, one, same_di
     same_distribution(one(manila, circuit, SHOTS), reference(aer, circuit))
 
 
+def test_what_one_half_of_a_pair_showed_binds_the_other(manila, one):
+    """The measured half goes on and is never looked at again."""
+    circuit = QuantumCircuit(2, 2)
+    h(circuit, 0)
+    circuit.cx(0, 1)
+    circuit.measure(0, 0)
+    circuit.x(0)
+    circuit.measure(1, 1)
+    bits = one(manila, circuit, SHOTS)
+
+    assert (bits[:, 0] == bits[:, 1]).mean() > 0.85
+
+
 def test_a_reset_agrees_with_aer(aer, manila, one, same_distribution):
     circuit = QuantumCircuit(2, 2)
     h(circuit, 0)

@@ -138,3 +138,13 @@ def test_input_variables_are_refused(torino):
 
     with pytest.raises(InvalidInput, match="circuit 0 has input variables"):
         torino.check([experiment(circuit, 1)])
+
+
+def test_more_bits_than_fit_into_memory_are_refused():
+    small = Device(BackendConfig(name="t", snapshot="torino"), Limits(GIB))
+    circuit = QuantumCircuit(133)
+    circuit.measure_all()
+
+    with pytest.raises(InvalidInput, match=r"1\.33e\+09 measured bits need .* GiB of memory") as no:
+        small.check([experiment(circuit, 10_000_000)])
+    assert no.value.code == 3248

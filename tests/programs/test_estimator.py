@@ -6,6 +6,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.primitives import StatevectorEstimator
 
+from queuebit.config import BackendConfig
+from queuebit.devices.device import Device
 from queuebit.errors import InvalidInput
 from queuebit.programs import program
 
@@ -238,6 +240,14 @@ def test_a_readout_that_tells_nothing_is_named(run, perfect, monkeypatch):
 
     with pytest.raises(InvalidInput, match=r"the readout of qubits \[1\] is too poor"):
         run("estimator", perfect, [(QuantumCircuit(5), ["IIIIZ", "IIIZI"])], SEEDED)
+
+
+def test_a_device_without_the_gates_to_measure_with_is_named(encode):
+    device = Device(BackendConfig(name="old", snapshot="tenerife"))
+    circuit = QuantumCircuit(device.num_qubits)
+
+    with pytest.raises(InvalidInput, match="the gates rz and sx; old lacks rz and sx"):
+        program.validate("estimator", encode([(circuit, "Z" * device.num_qubits)]), device)
 
 
 def test_plain_results_hold_lists(run_bytes, encode, perfect):

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import qiskit
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
 
@@ -158,6 +159,7 @@ def test_usage_is_what_the_real_qpu_would_take(encode, manila, bell_state):
     assert 4_500 < with_default.estimated_ms < 4_700
     assert with_longer.estimated_ms - with_default.estimated_ms == 2_500
     assert with_default.metrics == {
+        "qiskit_version": qiskit.__version__,
         "executions": 10_000,
         "num_circuits": 1,
         "num_qubits": [5],

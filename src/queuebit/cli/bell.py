@@ -4,13 +4,15 @@ from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2
 
+from queuebit.cli.connection import account_file
+
 SHOTS = 1_000
 TIMEOUT_S = 120  # others' jobs may go first
 
 
 def saved_runtime(name: str) -> QiskitRuntimeService:
     """Connect with the saved account `name`."""
-    return QiskitRuntimeService(name=name)
+    return QiskitRuntimeService(filename=str(account_file()), name=name)
 
 
 def run(runtime: QiskitRuntimeService) -> tuple[str, float]:

@@ -17,6 +17,7 @@ from queuebit.cli.lanes import Lanes
 from queuebit.cli.output import console as standard_output
 from queuebit.cli.timeline import FINISH, PREPARE, QUANTUM, bar, legend, total_s
 from queuebit.config import BACKENDS
+from queuebit.errors import QueuebitError
 
 if TYPE_CHECKING:
     from queuebit.cli.race import Race
@@ -49,7 +50,9 @@ def demo(
 
 def _races(running: testing.Running, console: Console, *, jobs: int, circuits: int) -> list["Race"]:
     """Run the jobs as a batch, then one by one."""
-    # Takes seconds to import, which no other command should cost.
+    # They take seconds to import, which no other command should cost.
+    from qiskit_ibm_runtime.exceptions import IBMError  # noqa: PLC0415
+
     from queuebit.cli import race  # noqa: PLC0415
 
     backend = running.connect().backend(BACKEND.name)
@@ -58,13 +61,17 @@ def _races(running: testing.Running, console: Console, *, jobs: int, circuits: i
         f"for {BACKEND.name} ..."
     )
     parts = race.partitioned_circuits(backend, jobs=jobs, circuits=circuits)
-    race.warm_up(backend, parts)
     login = Login(url=running.url, token=running.key, instance=running.instance)
     job_s = "jobs" if jobs > 1 else "job"
-    with Lanes(login, console, f"{jobs} {job_s} in a batch", BACKEND.lanes) as lanes:
-        batch = race.in_a_batch(backend, parts, lanes)
-    with Lanes(login, console, f"{jobs} {job_s} one by one, in job mode", BACKEND.lanes) as lanes:
-        alone = race.one_by_one(backend, parts, lanes)
+    try:
+        race.warm_up(backend, parts)
+        with Lanes(login, console, f"{jobs} {job_s} in a batch", BACKEND.lanes) as lanes:
+            batch = race.in_a_batch(backend, parts, lanes)
+        title = f"{jobs} {job_s} one by one, in job mode"
+        with Lanes(login, console, title, BACKEND.lanes) as lanes:
+            alone = race.one_by_one(backend, parts, lanes)
+    except IBMError as error:
+        raise QueuebitError(f"a job of the demo failed: {error}") from error
     return [batch, alone]
 
 

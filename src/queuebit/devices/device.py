@@ -16,7 +16,7 @@ from queuebit.devices.channels import Channels
 from queuebit.devices.exact import Exact
 from queuebit.devices.isa import Isa
 from queuebit.devices.noise import Noise
-from queuebit.devices.planning import Limits, Plan, default_limits, pieces, plan
+from queuebit.devices.planning import Limits, Plan, check_output, default_limits, pieces, plan
 from queuebit.devices.ptm import GROUND, readings
 from queuebit.devices.reading import Op, Part, read_whole, split
 from queuebit.devices.snapshot import FAULTY_ERROR, Snapshot
@@ -122,6 +122,7 @@ class Device:
 
     def _plan(self, experiments: Sequence[Experiment]) -> list[_Piece]:
         limits = self._limits or default_limits()
+        check_output([(len(e.values), e.shots, e.circuit.num_clbits) for e in experiments], limits)
         work = []
         for index, one in enumerate(experiments):
             if one.circuit.num_input_vars:

@@ -1,8 +1,9 @@
 """By which method a part of a circuit runs: predicted seconds and bytes, limits, refusals."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ EXACT_PATIENCE_S = 5.0
 """An exact run may take this long even where trajectories with twirled noise were faster."""
 BOND_BITS = 6
 BOND_MAX = 2**BOND_BITS
+DRAWING_BYTES = 5
+"""For each bit while it is drawn: a random number of 4 bytes and the outcome."""
 COPIES = 4
 """Arrays of a state's size that exist at once while an operation is applied."""
 
@@ -60,6 +63,20 @@ class Plan:
 def default_limits() -> Limits:
     """Half of the memory that is available now, because other workers need some too."""
     return Limits(_available_bytes() // 2)
+
+
+def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> None:
+    """Refuse results that do not fit: (sets of values, shots, bits) of every experiment."""
+    total = sum(prod(shape) for shape in shapes)
+    largest = max([prod(shape) for shape in shapes], default=0)
+    needed = total + largest * DRAWING_BYTES
+    if needed > limits.memory_bytes:
+        raise InvalidInput(
+            f"{total:.3g} measured bits need {needed / 2**30:.3g} GiB of memory "
+            f"(limit {limits.memory_bytes / 2**30:.3g} GiB).",
+            code=3248,
+            solution="Use fewer shots, fewer parameter sets or fewer measured qubits in one job.",
+        )
 
 
 def plan(part: Part, rows: int, shots: int, limits: Limits, label: str) -> Plan:

@@ -116,14 +116,7 @@ class ProcessPool:
                 log.warning(
                     "worker died: job=%s stage=%s end=%s", task.job_id, task.stage, worker.end
                 )
-        stage = "validation" if task.stage is None else f"stage {task.stage}"
-        message = f"The {stage} ended its worker process {DEATHS_MAX} times ({', '.join(deaths)})"
-        reason = Reason(
-            message=message,
-            code=CODE_TEMPORARY,
-            solution="Submit a smaller job; if that fails too, tell whoever runs the service.",
-        )
-        return Outcome(error=reason, service_fault=True)
+        return _too_deadly(task, deaths)
 
     async def _next_idle(self) -> "_Worker":
         while True:
@@ -271,3 +264,13 @@ def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _too_deadly(task: Task, deaths: list[str]) -> Outcome:
+    stage = "validation" if task.stage is None else f"stage {task.stage}"
+    reason = Reason(
+        message=f"The {stage} ended its worker process {len(deaths)} times ({', '.join(deaths)})",
+        code=CODE_TEMPORARY,
+        solution="Submit a smaller job; if that fails too, tell whoever runs the service.",
+    )
+    return Outcome(error=reason, service_fault=True)

@@ -12,7 +12,7 @@ class Task:
     """One piece of work for one worker.
 
     `stage` None means: only validate the parameters, before the job is accepted. A worker reads
-    and writes the payload store itself (`store.payloads`); nothing large passes through the service.
+    and writes the payload store itself; nothing large passes through the service.
     """
 
     job_id: str

@@ -181,6 +181,12 @@ def plan(params: dict[str, Any], device: Device) -> Plan:
         for pub, extra in zip(checked, (c.num_clbits for c in circuits), strict=True)
     )
     pubs.check_circuits(circuits, device)
+    if missing := {"rz", "sx"} - set(device.target.operation_names):
+        raise InvalidInput(
+            f"the estimator measures with the gates rz and sx; {device.name} lacks "
+            f"{' and '.join(sorted(missing))}",
+            1517,
+        )
     seed = seed_of(options.simulator)
     return Plan(
         pubs=checked,

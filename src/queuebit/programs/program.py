@@ -9,10 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import prod
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+import qiskit
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qpy
 
@@ -22,7 +24,9 @@ from queuebit.errors import NotFound
 from queuebit.programs import codec, estimator, sampler
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
-PLANNED_BYTES_MAX = 16 * 2**20  # of their parameters together; decoded they are some times larger
+PLANNED_BYTES_MAX = (
+    4 * 2**20
+)  # of their parameters together; decoded they are 20 to 50 times larger
 
 Plan = sampler.Plan | estimator.Plan
 
@@ -121,6 +125,7 @@ def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
         # The names of the metrics API up to 2026-02-15 (rest.md 5.9).
         metrics={
             "executions": executions,
+            "qiskit_version": qiskit.__version__,
             "num_circuits": circuits,
             "num_qubits": [width for width, _ in sizes],
             "circuit_depths": [depth for _, depth in sizes],
@@ -157,7 +162,7 @@ def finish(program_id: str, work: object, raw: object, device: Device) -> bytes:
     assert isinstance(work, _Work)
     assert isinstance(raw, _Raw)
     bits = [
-        np.unpackbits(packed, count=int(np.prod(shape))).view(bool).reshape(shape)
+        np.unpackbits(packed, count=prod(shape)).view(bool).reshape(shape)
         for shape, packed in raw.bits
     ]
     result = work.done.result(bits, raw.start, raw.stop)
