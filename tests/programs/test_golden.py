@@ -102,8 +102,8 @@ def test_the_result_prints_as_the_guide_prints_result2(golden, run_bytes, torino
     assert printed == (
         "PrimitiveResult([SamplerPubResult(data=DataBin(meas=BitArray(<shape=(3, 2), "
         "num_shots=512, num_bits=2>), shape=(3, 2)), metadata={'circuit_metadata': {}})], "
-        "metadata={'execution': {'execution_spans': ExecutionSpans([DoubleSliceSpan(<start='TIME', stop='TIME', "
-        "size=3072>)])}, 'version': 2})"
+        "metadata={'execution': {'execution_spans': ExecutionSpans([DoubleSliceSpan("
+        "<start='TIME', stop='TIME', size=3072>)])}, 'version': 2})"
     )
 
 
