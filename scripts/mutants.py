@@ -24,6 +24,7 @@ SLOWEST_LAST = (
     "moves",
     "usage",
     "scheduler",
+    "closing",
     "sessions",
     "timers",
     "restart",

@@ -1,6 +1,7 @@
 """Commands that show and change what a service holds, after a job of the real client."""
 
 import json
+import time
 
 import pytest
 from qiskit_ibm_runtime import Batch
@@ -113,3 +114,67 @@ def test_a_batch_is_closed(logged_in, batch):
 def test_a_batch_is_cancelled(logged_in, batch):
     assert logged_in("cancel", batch.session_id).out == f"Cancelled workload {batch.session_id}.\n"
     assert batch.status() == "Closed"
+
+
+WORKLOADS = {
+    "workloads": [
+        {
+            "id": "job-1",
+            "mode": "job",
+            "status": "in_progress",
+            "accepting_jobs": None,
+            "backend": "fake_fez",
+            "created": "2026-01-01T00:00:00Z",
+        },
+        {
+            "id": "batch-1",
+            "mode": "batch",
+            "status": "completed",
+            "accepting_jobs": False,
+            "backend": "fake_fez",
+            "created": "2026-01-01T00:00:00Z",
+            "ended": "2026-01-01T00:00:09Z",
+            "usage": {"qpu_charge_time_seconds": 2.5},
+        },
+    ],
+    "total_count": 2,
+    "limit": 20,
+}
+
+
+@pytest.fixture
+def workloads(queuebit, answers):
+    """`queuebit workloads` of a server that answers as IBM's API does (rest.md 8)."""
+    told, url = answers
+    for path, body in {
+        "/identity/token": {"access_token": "t"},
+        "/v3/resources/search": {"items": [{"name": "local", "crn": "crn:1"}]},
+        "/api/v1/workloads?limit=20&sort=-createdAt": WORKLOADS,
+    }.items():
+        told[path] = (200, "application/json", json.dumps(body))
+    return lambda *options: queuebit("workloads", "--url", url, "--token", "x", *options)
+
+
+@pytest.fixture
+def utc():
+    """Has the C library, which prints local times, live in UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_workloads(workloads, utc):
+    assert rows(workloads().out) == [
+        ["ID", "Mode", "Status", "Accepts", "jobs", "Backend", "Created", "Ended", "QPU", "time"],
+        ["job-1", "job", "in_progress", "fake_fez", "2026-01-01", "00:00:00"],
+        [
+            *("batch-1", "batch", "completed", "no", "fake_fez", "2026-01-01", "00:00:00"),
+            *("2026-01-01", "00:00:09", "2.5", "s"),
+        ],
+    ]
+
+
+def test_workloads_as_json(workloads):
+    assert json.loads(workloads("--json").out) == WORKLOADS

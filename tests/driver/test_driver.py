@@ -1,14 +1,10 @@
 """The driver saves before it acts, keeps time, and leaves nobody waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import pytest
 
-from queuebit.clock import VirtualClock
 from queuebit.core.events import (
-    Command,
     Event,
     JobCancelRequested,
     JobSubmitted,
@@ -19,86 +15,9 @@ from queuebit.core.events import (
     Tick,
     WorkloadOpened,
 )
-from queuebit.core.model import FINAL, Backend, Job, JobStatus, Mode, Record, Stage, WorkloadState
-from queuebit.core.scheduler import Scheduler
-from queuebit.driver import Driver
+from queuebit.core.model import JobStatus, Mode, Stage, WorkloadState
 from queuebit.errors import ServiceFault
-from queuebit.store.details import Details, JobDetails
-
-BACKENDS = [Backend(name="q", lanes=2)]
-
-
-class MemoryStore:
-    """Keeps what is saved; its saves can be held up or made to fail."""
-
-    def __init__(self) -> None:
-        self.records: dict[str, Record] = {}
-        self.details: list[str] = []
-        self.saves: list[list[str]] = []
-        self.may_save = asyncio.Event()
-        self.may_save.set()
-        self.broken = False
-
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
-        await self.may_save.wait()
-        if self.broken:
-            raise OSError("disk full")
-        self.records |= {record.id: record for record in records}
-        self.details += [one.id for one in details]
-        self.saves.append([record.id for record in records])
-
-
-class ScriptedRunner:
-    """Writes down what it is told to do, and checks that it has been saved."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.commands: list[Command] = []
-        self.cleared: list[str] = []
-        self._store = store
-
-    def carry_out(self, command: Command) -> None:
-        job = self._store.records[command.job_id]
-        assert isinstance(job, Job)
-        if isinstance(command, RunStage):
-            assert job.run >= command.run, "not saved"
-        self.commands.append(command)
-
-    def ended(self, job: Job) -> None:
-        assert self._store.records[job.id] == job
-        assert job.status in FINAL
-        self.cleared.append(job.id)
-
-
-class Service:
-    """A driver among fakes."""
-
-    def __init__(self, records: Sequence[Record] = ()) -> None:
-        self.clock = VirtualClock(start=1_000)
-        self.store = MemoryStore()
-        self.store.records = {record.id: record for record in records}
-        self.runner = ScriptedRunner(self.store)
-        self.scheduler = Scheduler(BACKENDS, records)
-        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock)
-
-    def job(self, job_id: str) -> Job:
-        job = self.store.records[job_id]
-        assert isinstance(job, Job)
-        return job
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        run = asyncio.create_task(self.driver.run())
-        await settled()
-        yield
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-
-
-async def settled() -> None:
-    """Let everything happen that needs no time."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+from queuebit.store.details import JobDetails
 
 
 def submit(job_id: str, workload_id: str | None = None) -> JobSubmitted:
@@ -129,12 +48,11 @@ def ended(job_id: str, stage: Stage) -> StageEnded:
 # -- save, then act
 
 
-async def test_what_was_decided_is_saved_before_the_answer_and_the_act():
-    service = Service()
+async def test_what_was_decided_is_saved_before_the_answer_and_the_act(service):
     async with service.running():
         service.store.may_save.clear()
         sender = asyncio.create_task(service.driver.send(submit("a"), details("a")))
-        await settled()
+        await service.settled()
 
         assert not sender.done()
         assert service.runner.commands == []
@@ -147,32 +65,30 @@ async def test_what_was_decided_is_saved_before_the_answer_and_the_act():
         assert service.runner.commands == [RunStage("a", 1, Stage.PREPARE)]
 
 
-async def test_a_restart_is_the_first_thing_that_happens():
-    first = Scheduler(BACKENDS)
-    records = list(first.handle(submit("a"), 500).changed.values())
-    service = Service(records)
+async def test_a_restart_is_the_first_thing_that_happens(service):
     async with service.running():
-        assert service.job("a").run == 2
-        assert service.runner.commands == [RunStage("a", 2, Stage.PREPARE)]
+        await service.driver.send(submit("a"))
+    again = type(service)(list(service.store.records.values()))
+    async with again.running():
+        assert again.job("a").run == 2
+        assert again.runner.commands == [RunStage("a", 2, Stage.PREPARE)]
 
 
-async def test_what_changes_nothing_is_not_saved():
-    service = Service()
+async def test_what_changes_nothing_is_not_saved(service):
     async with service.running():
         await service.driver.send(Tick())
 
     assert service.store.saves == []
 
 
-async def test_what_comes_in_during_a_save_is_saved_at_once_after_it():
+async def test_what_comes_in_during_a_save_is_saved_at_once_after_it(service):
     """Group commit: a save may take longer than an event."""
-    service = Service()
     async with service.running():
         service.store.may_save.clear()
         senders = [asyncio.create_task(service.driver.send(submit("a")))]
-        await settled()
+        await service.settled()
         senders += [asyncio.create_task(service.driver.send(submit(j))) for j in "bcde"]
-        await settled()
+        await service.settled()
         service.store.may_save.set()
         steps = await asyncio.gather(*senders)
 
@@ -180,8 +96,7 @@ async def test_what_comes_in_during_a_save_is_saved_at_once_after_it():
     assert [list(step.changed) for step in steps] == [["a"], ["b"], ["c"], ["d"], ["e"]]
 
 
-async def test_of_several_changes_in_one_save_the_last_is_saved():
-    service = Service()
+async def test_of_several_changes_in_one_save_the_last_is_saved(service):
     async with service.running():
         await asyncio.gather(
             service.driver.send(submit("a")),
@@ -194,8 +109,7 @@ async def test_of_several_changes_in_one_save_the_last_is_saved():
     assert service.runner.cleared == ["a"]
 
 
-async def test_commands_are_carried_out_in_the_order_of_events():
-    service = Service()
+async def test_commands_are_carried_out_in_the_order_of_events(service):
     async with service.running():
         await asyncio.gather(*(service.driver.send(submit(job_id)) for job_id in "abc"))
         await service.driver.send(JobCancelRequested(job_id="b"))
@@ -208,8 +122,7 @@ async def test_commands_are_carried_out_in_the_order_of_events():
     ]
 
 
-async def test_a_refusal_answers_and_saves_no_details():
-    service = Service()
+async def test_a_refusal_answers_and_saves_no_details(service):
     async with service.running():
         step = await service.driver.send(submit("a", "closed"), details("a"))
 
@@ -218,8 +131,7 @@ async def test_a_refusal_answers_and_saves_no_details():
     assert (service.store.records, service.store.details) == ({}, [])
 
 
-async def test_a_refused_neighbour_takes_nothing_with_it():
-    service = Service()
+async def test_a_refused_neighbour_takes_nothing_with_it(service):
     async with service.running():
         await asyncio.gather(
             service.driver.send(submit("a", "closed"), details("a")),
@@ -229,11 +141,10 @@ async def test_a_refused_neighbour_takes_nothing_with_it():
     assert (list(service.store.records), service.store.details) == (["b"], ["b"])
 
 
-async def test_a_save_that_fails_stops_the_driver_and_nothing_is_done():
+async def test_a_save_that_fails_stops_the_driver_and_nothing_is_done(service):
     """Memory is ahead of the store then, so only a restart from the store is true."""
-    service = Service()
     run = asyncio.create_task(service.driver.run())
-    await settled()
+    await service.settled()
     service.store.broken = True
     senders = [asyncio.create_task(service.driver.send(submit(j), details(j))) for j in "ab"]
 
@@ -247,33 +158,33 @@ async def test_a_save_that_fails_stops_the_driver_and_nothing_is_done():
         await service.driver.send(submit("c"))
 
 
-async def test_who_waits_when_the_driver_is_stopped_is_told():
-    service = Service()
+async def test_who_waits_when_the_driver_is_stopped_is_told(service):
     async with service.running():
         service.store.may_save.clear()
         decided = asyncio.create_task(service.driver.send(submit("a")))
-        await settled()
+        await service.settled()
         waiting = asyncio.create_task(service.driver.send(submit("b")))
-        await settled()
+        gone = asyncio.create_task(service.driver.send(submit("c")))
+        await service.settled()
+        gone.cancel()
 
     for sender in (decided, waiting):
         with pytest.raises(ServiceFault, match="stopped"):
             await sender
 
 
-async def test_a_sender_who_gives_up_does_not_take_the_event_back():
+async def test_a_sender_who_gives_up_does_not_take_the_event_back(service):
     """A client that hangs up in the middle of POST has a job all the same, or none: never half."""
-    service = Service()
     async with service.running():
         service.store.may_save.clear()
         busy = asyncio.create_task(service.driver.send(submit("a")))
-        await settled()
+        await service.settled()
         sender = asyncio.create_task(service.driver.send(submit("b"), details("b")))
-        await settled()
+        await service.settled()
         sender.cancel()
         service.store.may_save.set()
         await busy
-        await settled()
+        await service.settled()
 
     assert service.job("b").status is JobStatus.RUNNING
     assert service.store.details == ["b"]
@@ -283,65 +194,57 @@ async def test_a_sender_who_gives_up_does_not_take_the_event_back():
 # -- time
 
 
-async def test_a_deadline_ticks_by_itself():
-    service = Service()
+async def test_a_deadline_ticks_by_itself(service):
     async with service.running():
         await service.driver.send(opened("B", unused_ttl_ms=500))
         service.clock.advance(499)
-        await settled()
+        await service.settled()
         assert service.store.records["B"].state is WorkloadState.OPEN
 
         service.clock.advance(1)
-        await settled()
+        await service.settled()
         assert service.store.records["B"].state is WorkloadState.CLOSED
 
 
-async def test_a_nearer_deadline_is_not_missed_for_a_farther_one():
-    service = Service()
+async def test_a_nearer_deadline_is_not_missed_for_a_farther_one(service):
     async with service.running():
         await service.driver.send(opened("B", unused_ttl_ms=500))
         await service.driver.send(opened("C", unused_ttl_ms=200))
         service.clock.advance(200)
-        await settled()
+        await service.settled()
 
         assert service.store.records["C"].state is WorkloadState.CLOSED
 
 
-async def test_an_event_that_comes_with_a_deadline_is_not_lost():
-    service = Service()
+async def test_an_event_that_comes_with_a_deadline_is_not_lost(service):
     async with service.running():
         await service.driver.send(opened("B", unused_ttl_ms=500))
         sender = asyncio.create_task(service.driver.send(submit("a")))
         service.clock.advance(500)
         await sender
-        await settled()
+        await service.settled()
 
     assert service.job("a").status is JobStatus.RUNNING
     assert service.store.records["B"].state is WorkloadState.CLOSED
 
 
 @pytest.mark.parametrize("turns", range(8))
-def test_no_event_is_lost_whenever_it_comes_beside_a_deadline(turns):
+async def test_no_event_is_lost_whenever_it_comes_beside_a_deadline(service, turns):
     """The alarm gives up waiting for the inbox: an event may slip in at any turn of the loop."""
+    async with service.running():
+        await service.driver.send(opened("B", unused_ttl_ms=500))
+        await service.settled()
+        service.clock.advance(500)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(service.driver.send(submit("a")), 1)
+        await service.settled()
 
-    async def main() -> None:
-        service = Service()
-        async with service.running():
-            await service.driver.send(opened("B", unused_ttl_ms=500))
-            await settled()
-            service.clock.advance(500)
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            await asyncio.wait_for(service.driver.send(submit("a")), 1)
-            await settled()
-
-        assert service.store.records["B"].state is WorkloadState.CLOSED
-
-    asyncio.run(main())
+    assert service.job("a").status is JobStatus.RUNNING
+    assert service.store.records["B"].state is WorkloadState.CLOSED
 
 
-async def test_a_clock_that_steps_back_does_not_turn_back_time():
-    service = Service()
+async def test_a_clock_that_steps_back_does_not_turn_back_time(service):
     async with service.running():
         await service.driver.send(submit("a"))
         service.clock.advance(-700)
@@ -351,9 +254,8 @@ async def test_a_clock_that_steps_back_does_not_turn_back_time():
     assert (service.job("a").created_at, service.job("b").created_at) == (1_000, 1_000)
 
 
-async def test_an_alarm_that_rings_early_changes_nothing():
+async def test_an_alarm_that_rings_early_changes_nothing(service):
     """A sleep may end a millisecond before its time, by the rounding of two clocks."""
-    service = Service()
     early = asyncio.Event()
 
     async def sleep_until(at: int) -> None:
@@ -365,40 +267,38 @@ async def test_an_alarm_that_rings_early_changes_nothing():
         await service.driver.send(opened("B", unused_ttl_ms=500))
         service.clock.advance(499)
         early.set()
-        await settled()
+        await service.settled()
         assert service.store.records["B"].state is WorkloadState.OPEN
 
         service.clock.advance(1)
         early.set()
-        await settled()
+        await service.settled()
         assert service.store.records["B"].state is WorkloadState.CLOSED
 
 
 # -- waiting for a job's end
 
 
-async def test_who_waits_for_a_job_wakes_at_its_end():
-    service = Service()
+async def test_who_waits_for_a_job_wakes_at_its_end(service):
     async with service.running():
         await service.driver.send(submit("a"))
         waiting = [asyncio.create_task(service.driver.wait_for_end("a", 30)) for _ in range(2)]
         await service.driver.send(ended("a", Stage.PREPARE))
         await service.driver.send(ended("a", Stage.QUANTUM))
-        await settled()
+        await service.settled()
         assert not any(task.done() for task in waiting)
 
         await service.driver.send(ended("a", Stage.FINISH))
         await asyncio.wait_for(asyncio.gather(*waiting), 1)
 
 
-async def test_who_waits_wakes_only_when_the_end_is_saved():
-    service = Service()
+async def test_who_waits_wakes_only_when_the_end_is_saved(service):
     async with service.running():
         await service.driver.send(submit("a"))
         waiting = asyncio.create_task(service.driver.wait_for_end("a", 30))
         service.store.may_save.clear()
         cancel = asyncio.create_task(service.driver.send(JobCancelRequested(job_id="a")))
-        await settled()
+        await service.settled()
         assert not waiting.done()
 
         service.store.may_save.set()
@@ -406,8 +306,7 @@ async def test_who_waits_wakes_only_when_the_end_is_saved():
         assert service.job("a").status is JobStatus.CANCELLED
 
 
-async def test_who_waits_too_long_goes_away():
-    service = Service()
+async def test_who_waits_too_long_goes_away(service):
     async with service.running():
         await service.driver.send(submit("a"))
         await service.driver.wait_for_end("a", 0.01)
@@ -415,8 +314,7 @@ async def test_who_waits_too_long_goes_away():
         assert service.job("a").status is JobStatus.RUNNING
 
 
-async def test_nobody_waits_for_what_has_ended_or_never_was():
-    service = Service()
+async def test_nobody_waits_for_what_has_ended_or_never_was(service):
     async with service.running():
         await service.driver.send(submit("a"))
         await service.driver.send(JobCancelRequested(job_id="a"))
@@ -425,8 +323,7 @@ async def test_nobody_waits_for_what_has_ended_or_never_was():
             await service.driver.wait_for_end("unknown", 30)
 
 
-async def test_a_jobs_end_is_cleared_up_after_once():
-    service = Service()
+async def test_a_jobs_end_is_cleared_up_after_once(service):
     async with service.running():
         await service.driver.send(submit("a"))
         await service.driver.send(JobCancelRequested(job_id="a"))

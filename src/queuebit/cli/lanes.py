@@ -89,7 +89,9 @@ class Lanes:
 
     def _picture(self) -> Group:
         now = time.time()
-        table = Table(box=None, pad_edge=False, show_header=False)
+        table = Table.grid(padding=(0, 1))
+        for width in (7, 7, 8, BAR_COLUMNS):  # fixed, so that nothing jumps
+            table.add_column(width=width, no_wrap=True)
         for number, job_id in enumerate(self._lanes, 1):
             if job_id is None:
                 table.add_row(f"lane {number}", Text("free", "dim"), "", "")
@@ -97,7 +99,7 @@ class Lanes:
             stage = self._stages[job_id] or ""
             drawn = bar(spans(self._metrics[job_id], now), self._began, now, BAR_COLUMNS)
             style = LOOKS[stage].style if stage in LOOKS else ""
-            table.add_row(f"lane {number}", self._names[job_id], Text(f"{stage:8}", style), drawn)
+            table.add_row(f"lane {number}", self._names[job_id], Text(stage, style), drawn)
         stages = dict(self._stages)
         on_qpu = [self._names[job_id] for job_id, stage in stages.items() if stage == QUANTUM]
         queued = sum(stage == QUEUED for stage in stages.values())

@@ -193,8 +193,8 @@ class Index:
                 continue
             batch = self.workload_of(job)
             assert batch is not None
-            if batch.state is WorkloadState.ACTIVE:
-                self._prioritise(batch, job)
+            assert batch.state is WorkloadState.ACTIVE  # it cannot idle with a queued job
+            self._prioritise(batch, job)
 
     def _stands_in_normal(self, job: Job) -> bool:
         if job.status is not JobStatus.QUEUED:

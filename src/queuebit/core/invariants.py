@@ -14,6 +14,7 @@ def check(scheduler: Scheduler, now: int) -> None:
     for queues in scheduler.index.backends.values():
         _check_limits(scheduler, queues)
         _check_exclusivity(scheduler, queues)
+        _check_drain(scheduler, queues)
         _check_nothing_idles(scheduler, queues)
     due = scheduler.next_deadline()
     assert due is None or due > now, f"overdue at {now}: {due}"
@@ -108,6 +109,22 @@ def _check_exclusivity(scheduler: Scheduler, queues: BackendQueues) -> None:
     assert active == ([] if queues.session is None else [queues.session])
     if active:
         assert all(scheduler.jobs[job_id].workload_id == active[0] for job_id in queues.lanes)
+
+
+def _check_drain(scheduler: Scheduler, queues: BackendQueues) -> None:
+    """Who is next in line stands at the head of the normal queue (decisions 12)."""
+    if queues.drain is None:
+        return
+    standing = [
+        job
+        for job in _jobs_on(scheduler, queues)
+        if job.status is JobStatus.QUEUED
+        and (
+            (workload := scheduler.index.workload_of(job)) is None
+            or workload.state is not WorkloadState.ACTIVE
+        )
+    ]
+    assert min(standing, key=policy.queue_order).workload_id == queues.drain
 
 
 def _check_nothing_idles(scheduler: Scheduler, queues: BackendQueues) -> None:

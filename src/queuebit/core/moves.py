@@ -85,5 +85,5 @@ def to_state(workload: Workload, to: WorkloadState, at: int, why: str) -> Worklo
             return replace(moved, idle_since=None)
         case WorkloadState.CLOSED:
             return replace(moved, idle_since=None, closed_at=at)
-        case WorkloadState.OPEN:
+        case WorkloadState.OPEN:  # pragma: no cover - not in the table
             raise AssertionError("no workload opens twice")

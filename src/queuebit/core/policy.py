@@ -50,13 +50,10 @@ def idle_ttl_at(workload: Workload) -> int | None:
     """When the workload has idled too long: interactive TTL, or never used (semantics 3.2, 3.4)."""
     if workload.idle_since is None:
         return None
-    match workload.state:
-        case WorkloadState.OPEN:
-            return workload.idle_since + workload.unused_ttl_ms
-        case WorkloadState.ACTIVE:
-            return workload.idle_since + workload.interactive_ttl_ms
-        case WorkloadState.INACTIVE | WorkloadState.CLOSED:
-            return None
+    if workload.state is WorkloadState.OPEN:
+        return workload.idle_since + workload.unused_ttl_ms
+    assert workload.state is WorkloadState.ACTIVE
+    return workload.idle_since + workload.interactive_ttl_ms
 
 
 def deadline(workload: Workload, *, has_queued: bool) -> int | None:

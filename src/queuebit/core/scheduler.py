@@ -122,7 +122,7 @@ class Scheduler:
                 self._restart()
             case Tick():
                 pass
-            case _:
+            case _:  # pragma: no cover - mypy sees to it
                 assert_never(event)
         return None
 
@@ -179,7 +179,7 @@ class Scheduler:
                 self._step.commands.append(RunStage(job.id, job.run, Stage.FINISH))
             case Stage.FINISH:
                 self._end(job, JobStatus.COMPLETED, now, usage_ms=job.usage_ms)
-            case Stage.READY:
+            case Stage.READY:  # pragma: no branch - the last of them
                 raise AssertionError("no worker runs the stage in which a job waits")
 
     def _fail_stage(self, event: StageFailed, now: int) -> None:

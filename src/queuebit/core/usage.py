@@ -48,11 +48,9 @@ def workload_usage_ms(workload: Workload, now: int) -> int:
     FAQ, "Is compilation time counted as usage": a session's starts with its first job and ends when
     it goes inactive, is closed, or its last job completes, whichever happens last.
     """
-    match workload.mode:
-        case Mode.BATCH:
-            return workload.jobs_ms
-        case Mode.SESSION:
-            return workload.active_ms + active_now_ms(workload, now)
+    if workload.mode is Mode.BATCH:
+        return workload.jobs_ms
+    return workload.active_ms + active_now_ms(workload, now)
 
 
 def active_now_ms(workload: Workload, now: int) -> int:

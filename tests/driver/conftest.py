@@ -1,0 +1,93 @@
+"""A driver among fakes: a virtual clock, a store in memory, a runner that only takes notes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from queuebit.clock import VirtualClock
+from queuebit.core.events import Command, RunStage
+from queuebit.core.model import FINAL, Backend, Job, Record
+from queuebit.core.scheduler import Scheduler
+from queuebit.driver import Driver
+from queuebit.store.details import Details
+
+BACKENDS = [Backend(name="q", lanes=2)]
+
+
+class MemoryStore:
+    """Keeps what is saved; its saves can be held up or made to fail."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.details: list[str] = []
+        self.saves: list[list[str]] = []
+        self.may_save = asyncio.Event()
+        self.may_save.set()
+        self.broken = False
+
+    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+        await self.may_save.wait()
+        if self.broken:
+            raise OSError("disk full")
+        self.records |= {record.id: record for record in records}
+        self.details += [one.id for one in details]
+        self.saves.append([record.id for record in records])
+
+
+class ScriptedRunner:
+    """Writes down what it is told to do, and checks that it has been saved."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.commands: list[Command] = []
+        self.cleared: list[str] = []
+        self._store = store
+
+    def carry_out(self, command: Command) -> None:
+        job = self._store.records[command.job_id]
+        assert isinstance(job, Job)
+        if isinstance(command, RunStage):
+            assert job.run >= command.run, "not saved"
+        self.commands.append(command)
+
+    def ended(self, job: Job) -> None:
+        assert self._store.records[job.id] == job
+        assert job.status in FINAL
+        self.cleared.append(job.id)
+
+
+class Service:
+    """A driver among fakes."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        self.clock = VirtualClock(start=1_000)
+        self.store = MemoryStore()
+        self.store.records = {record.id: record for record in records}
+        self.runner = ScriptedRunner(self.store)
+        self.scheduler = Scheduler(BACKENDS, records)
+        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock)
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.records[job_id]
+        assert isinstance(job, Job)
+        return job
+
+    async def settled(self) -> None:
+        """Let everything happen that needs no time."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        run = asyncio.create_task(self.driver.run())
+        await self.settled()
+        yield
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
