@@ -20,6 +20,9 @@ class Clock(Protocol):
         """Return when it is `at` or later."""
 
 
+SLEEP_MAX_MS = 30_000
+
+
 class SystemClock:
     """The machine's wall clock: deadlines are stored, so they must outlive the process."""
 
@@ -29,7 +32,11 @@ class SystemClock:
 
     async def sleep_until(self, at: int) -> None:
         """Return when it is `at` or later."""
-        await asyncio.sleep(max(0, at - self.now()) / 1_000)
+        # In short sleeps: the loop's own clock does not see a suspended laptop or a clock set anew.
+        while True:
+            await asyncio.sleep(min(max(0, at - self.now()), SLEEP_MAX_MS) / 1_000)
+            if self.now() >= at:
+                return
 
 
 class FastClock:

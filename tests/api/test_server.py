@@ -276,3 +276,8 @@ def test_a_port_in_use_is_named():
 
 def test_connections_outlive_the_pauses_of_a_client():
     assert one_port.KEEP_ALIVE_S >= 75
+
+
+def test_answers_do_not_wait_for_the_clients_acknowledgement():
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

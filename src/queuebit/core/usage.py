@@ -57,4 +57,4 @@ def active_now_ms(workload: Workload, now: int) -> int:
     """Length of the active window that is going on, in milliseconds; 0 if none is."""
     if workload.state is not WorkloadState.ACTIVE or workload.activated_at is None:
         return 0
-    return now - workload.activated_at
+    return max(0, now - workload.activated_at)  # a reader's clock may be a moment behind
