@@ -9,3 +9,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what happens now into the stories of tests/core/stories; then read the diff",
     )
+    parser.addoption(
+        "--seeds", type=int, default=300, help="how many seeds of tests/sim to simulate"
+    )
+    parser.addoption("--seed", type=int, help="the only seed of tests/sim to simulate")

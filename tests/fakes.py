@@ -1,14 +1,35 @@
 """Verified fakes: each passes the suite of the real thing (tests/store/test_store.py)."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
-from queuebit.core.model import FINAL, Job, JobStatus, Mode, Record, Workload
+from queuebit.core.ledger import HOUR_MS
+from queuebit.core.model import (
+    FINAL,
+    BackendState,
+    Charge,
+    Job,
+    JobStatus,
+    Mode,
+    Record,
+    Workload,
+    WorkloadState,
+)
 from queuebit.errors import ServiceFault
-from queuebit.store.database import JobQuery, Loaded, StoredJob, StoredWorkload
+from queuebit.store.database import (
+    JobQuery,
+    Loaded,
+    StoredJob,
+    StoredWorkload,
+    WorkloadPage,
+    latest_instant,
+)
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
+from queuebit.store.listing import EntryMode, WorkloadQuery, status_of
 
 
 class MemoryStore:
@@ -18,6 +39,7 @@ class MemoryStore:
         self._jobs: dict[str, StoredJob] = {}
         self._workloads: dict[str, StoredWorkload] = {}
         self._deleted: dict[str, Job] = {}
+        self._states: dict[str, BackendState] = {}
 
     async def open(self) -> None:
         pass
@@ -31,18 +53,23 @@ class MemoryStore:
         given: Iterable[Record] = (*jobs, *workloads, *self._deleted.values())
         return Loaded(
             records=[
+                *sorted(self._states.values(), key=lambda state: state.id),
                 *sorted((w for w in workloads if w.closed_at is None), key=lambda w: w.seq),
                 *sorted((j for j in jobs if j.ended_at is None), key=lambda j: j.seq),
             ],
             last_seq=max((record.seq for record in given), default=0),
+            last_at=max(map(latest_instant, given), default=0),
         )
 
     async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
         told = {detail.id: detail for detail in details}
+        states = [record for record in records if isinstance(record, BackendState)]
+        records = [record for record in records if not isinstance(record, BackendState)]
         ids = {record.id for record in records}
         known = self._jobs.keys() | self._workloads.keys() | told.keys()
         if not told.keys() <= ids or not ids <= known:
             raise ServiceFault("a record without details, or the reverse")
+        self._states.update({state.id: state for state in states})
         for record in records:
             if isinstance(record, Workload):
                 self._save_workload(record, told.get(record.id))
@@ -61,6 +88,24 @@ class MemoryStore:
         assert isinstance(details, WorkloadDetails)
         self._workloads[record.id] = StoredWorkload(record=record, details=details)
 
+    async def charges(self, since: int) -> list[Charge]:
+        ended = [stored.record for stored in self._jobs.values()] + [*self._deleted.values()]
+        found: Counter[tuple[str, int]] = Counter()
+        for job in ended:
+            of = self._workloads.get(job.workload_id or "")
+            in_session = of is not None and of.record.mode is Mode.SESSION
+            if job.ended_at is not None and job.ended_at >= since and not in_session:
+                found[job.instance, job.ended_at // HOUR_MS] += job.usage_ms
+        charges = [
+            Charge(instance=instance, at=(hour + 1) * HOUR_MS - 1, ms=ms)
+            for (instance, hour), ms in found.items()
+            if ms
+        ]
+        for stored in self._workloads.values():
+            if stored.record.mode is Mode.SESSION:
+                charges += _windows(stored.record, since)
+        return charges
+
     async def job(self, job_id: str) -> StoredJob | None:
         return self._jobs.get(job_id)
 
@@ -72,23 +117,25 @@ class MemoryStore:
     async def workload(self, workload_id: str) -> StoredWorkload | None:
         return self._workloads.get(workload_id)
 
-    async def workloads(
-        self,
-        instance: str,
-        *,
-        limit: int = 50,
-        backend: str | None = None,
-        open_only: bool = False,
-    ) -> list[StoredWorkload]:
-        found = [
-            stored
-            for stored in self._workloads.values()
-            if stored.record.instance == instance
-            and backend in (None, stored.record.backend)
-            and not (open_only and stored.record.closed_at is not None)
-        ]
-        found.sort(key=lambda one: _age(one.record), reverse=True)
-        return found[:limit]
+    async def workloads(self, query: WorkloadQuery) -> WorkloadPage:
+        every: list[StoredJob | StoredWorkload] = [*self._jobs.values(), *self._workloads.values()]
+        found = [stored for stored in every if _is_listed(stored, query)]
+        found.sort(key=lambda one: _age(one.record), reverse=query.newest_first)
+        sign = -1 if query.newest_first else 1
+        order = [(sign * at, sign * seq) for at, seq in (_age(one.record) for one in found)]
+        first, last = 0, len(found)
+        if query.after is not None:
+            first = bisect_right(order, (sign * query.after[0], sign * query.after[1]))
+        if query.before is not None:
+            last = bisect_left(order, (sign * query.before[0], sign * query.before[1]))
+            first = max(0, last - query.limit)
+        last = min(first + query.limit, last)
+        return WorkloadPage(
+            entries=found[first:last],
+            count=len(found),
+            more_before=first < last and first > 0,
+            more_after=last < len(found) and first < last,
+        )
 
     async def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
         stored = self._jobs.get(job_id)
@@ -155,7 +202,42 @@ def _matches(stored: StoredJob, query: JobQuery) -> bool:
         and query.program_id in (None, details.program_id)
         and query.backend in (None, job.backend)
         and query.workload_id in (None, job.workload_id)
-        and (query.created_after is None or job.created_at >= query.created_after)
-        and (query.created_before is None or job.created_at <= query.created_before)
+        and _is_within(job, query)
         and set(query.tags) <= set(details.tags)
     )
+
+
+def _is_listed(stored: StoredJob | StoredWorkload, query: WorkloadQuery) -> bool:
+    record = stored.record
+    if isinstance(stored, StoredJob):
+        mode, tags = EntryMode.JOB, stored.details.tags
+    else:
+        mode = EntryMode.BATCH if stored.record.mode is Mode.BATCH else EntryMode.SESSION
+        tags = ()
+    return (
+        record.instance == query.instance
+        and (isinstance(record, Workload) or record.workload_id is None)
+        and query.backend in (None, record.backend)
+        and query.user in (None, stored.details.user)
+        and query.mode in (None, mode)
+        and (not query.statuses or status_of(record) in query.statuses)
+        and query.search in (None, record.id, *tags)
+        and set(query.tags) <= set(tags)
+        and _is_within(record, query)
+    )
+
+
+def _is_within(record: Record, query: JobQuery | WorkloadQuery) -> bool:
+    first, last = query.created_after, query.created_before
+    return (first is None or record.created_at >= first) and (
+        last is None or record.created_at <= last
+    )
+
+
+def _windows(session: Workload, since: int) -> list[Charge]:
+    """The active windows of a session that ended at `since` or later."""
+    return [
+        Charge(instance=session.instance, at=ended, ms=ended - began)
+        for (state, began), (_, ended) in pairwise(session.transitions)
+        if state is WorkloadState.ACTIVE and ended >= since
+    ]

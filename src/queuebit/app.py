@@ -8,18 +8,18 @@ import signal
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from queuebit import scheduling
 from queuebit.api.identity import open_identity
 from queuebit.api.parts import Parts
 from queuebit.api.routes import create_app
 from queuebit.api.server import listen, make_server, serve, tunnel_context
 from queuebit.clock import Clock, FastClock, SystemClock
 from queuebit.config import Config
-from queuebit.core.model import Backend, Job
+from queuebit.core.model import BackendState, Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.devices.snapshot import Snapshot
 from queuebit.driver import Driver
@@ -127,32 +127,39 @@ class Service:
         _check_backends(config, loaded)
         await asyncio.to_thread(payloads.sweep, await self.database.known_jobs())
         clock = self._clock or _clock(config, loaded)
-        backends = [
-            Backend(name=known.name, lanes=known.lanes, qpu_slots=known.qpu_slots)
-            for known in config.backends
-        ]
-        scheduler = Scheduler(backends, loaded.records, loaded.last_seq)
+        scheduler = Scheduler(
+            scheduling.backends(config),
+            loaded.records,
+            loaded.last_seq,
+            instances=scheduling.instances(config),
+            charges=await self.database.charges(scheduling.usage_since(config, clock.now())),
+        )
         engine = self._engine or ProcessPool(
             backends=config.backends, payloads=folder, workers=_workers(config)
         )
         stack.push_async_callback(engine.close)
         await engine.start()
-        runner = Runner(engine=engine, database=self.database, payloads=payloads)
+        runner = Runner(
+            engine=engine,
+            database=self.database,
+            payloads=payloads,
+            clock=clock,
+            real_timing={known.name for known in config.backends if known.timing == "real"},
+        )
         self.driver = Driver(scheduler, self.database, runner, clock)
         runner.bind(self.driver.send)
-        app = create_app(
-            Parts(
-                config=config,
-                identity=identity,
-                database=self.database,
-                payloads=payloads,
-                driver=self.driver,
-                engine=engine,
-                clock=clock,
-                snapshots=snapshots,
-            )
+        parts = Parts(
+            config=config,
+            identity=identity,
+            database=self.database,
+            payloads=payloads,
+            driver=self.driver,
+            engine=engine,
+            clock=clock,
+            snapshots=snapshots,
         )
-        server = make_server(app, tls)
+        stack.push_async_callback(parts.undertakings.close)  # before the engine's
+        server = make_server(create_app(parts), tls)
         self.url = _address(config.host, listener.getsockname()[1])
         async with asyncio.TaskGroup() as group:
             running = group.create_task(runner.run())  # before the driver, which commands it
@@ -231,20 +238,14 @@ def _clock(config: Config, loaded: Loaded) -> Clock:
     if config.speed == 1:
         return system
     # It ran ahead of the wall clock, and must not step back behind what it saw.
-    seen = (
-        getattr(record, field.name)
-        for record in loaded.records
-        for field in fields(record)
-        if field.name.endswith("_at")
-    )
-    return FastClock(config.speed, start=max([system.now(), *(at for at in seen if at)]))
+    return FastClock(config.speed, start=max(system.now(), loaded.last_at))
 
 
 def _check_backends(config: Config, loaded: Loaded) -> None:
     """Refuse to start without a backend that stored work needs."""
     known = {backend.name for backend in config.backends}
     for record in loaded.records:
-        if record.backend not in known:
+        if record.backend not in known and not isinstance(record, BackendState):
             kind = "job" if isinstance(record, Job) else record.mode
             raise ConfigError(
                 f"backends: {record.backend} is not there, but {kind} {record.id} is unfinished; "

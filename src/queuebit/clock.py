@@ -58,7 +58,11 @@ class FastClock:
 
     async def sleep_until(self, at: int) -> None:
         """Return when it is `at` or later."""
-        await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)
+        # A loop's timers may be a millisecond early, which is `speed` milliseconds here.
+        while True:
+            await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)
+            if self.now() >= at:
+                return
 
 
 class VirtualClock:

@@ -10,6 +10,7 @@ import tomllib
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -36,6 +37,15 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class CalibrationConfig(_Frozen):
+    """Work on the QPU itself that comes again and again, as IBM's monitoring jobs do."""
+
+    kind: str = Field(min_length=1, max_length=64)
+    every_s: float = Field(gt=0)
+    """From the end of one to when the next is due. Docs: parameter monitoring "about hourly"."""
+    lasts_s: float = Field(gt=0)
+
+
 class BackendConfig(_Frozen):
     """One backend that the service offers."""
 
@@ -46,6 +56,10 @@ class BackendConfig(_Frozen):
     """Jobs running at once. FAQ: "five for most backends today"."""
     qpu_slots: int = Field(default=1, ge=1, le=64)
     """Jobs on the QPU at once; more than one only for plain simulators."""
+    timing: Literal["simulated", "real"] = "simulated"
+    """How long a job has the QPU: while the simulation runs, or for the QPU time it is charged."""
+    calibrations: tuple[CalibrationConfig, ...] = ()
+    """None by default. Between two jobs on the QPU, never in an active session (decisions 6)."""
 
 
 class PlanConfig(_Frozen):
@@ -62,6 +76,14 @@ class PlanConfig(_Frozen):
     """Guide, "Batch length": "1 minute for all plans" (decisions 2)."""
     unused_ttl_s: int = Field(default=1_800, ge=1)
     """A workload without any job is closed after 30 minutes (decisions 16)."""
+    window_days: Annotated[float, Field(gt=0)] | Literal["none"] = 28
+    """How far back usage counts; "none": since the instance's `since`. "Rolling 28 days"."""
+    limit_s: float | None = Field(default=None, ge=0)
+    """Most QPU time in the window, of instances that have no limit of their own; None: none."""
+    on_limit: Literal["wait", "stop"] = "wait"
+    """What happens then: new jobs wait, or running jobs stop and new ones are refused."""
+    pending_max: int | None = Field(default=None, ge=1)
+    """Most jobs of one instance queued or running at once; None: no limit."""
 
 
 class InstanceConfig(_Frozen):
@@ -70,6 +92,12 @@ class InstanceConfig(_Frozen):
     name: str
     plan: str = "premium"
     tags: tuple[str, ...] = ()
+    allocation_s: float = Field(default=36_000, ge=0)
+    """Weight in the fair share: who has used the least part of it goes first; only ratios count."""
+    limit_s: float | None = Field(default=None, ge=0)
+    """Most QPU time in the window; None: the plan's."""
+    since: datetime | None = None
+    """Usage before it does not count, as before a contract's start; None: all counts."""
 
     @cached_property
     def crn(self) -> str:
@@ -96,7 +124,11 @@ BACKENDS = (
 
 PLANS = (
     PlanConfig(name="premium"),
-    PlanConfig(name="open", pricing="free", sessions=False, max_ttl_s=600),
+    # "10 min / rolling 28 days", no sessions (semantics 8).
+    PlanConfig(name="open", pricing="free", sessions=False, max_ttl_s=600, limit_s=600),
+    PlanConfig(name="pay-as-you-go", pricing="paygo", window_days="none", on_limit="stop"),
+    PlanConfig(name="flex", pricing="subscription", window_days="none"),
+    PlanConfig(name="on-prem", window_days="none"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,15 +43,25 @@ class _Letter:
 class Driver:
     """The one task that may touch the scheduler."""
 
-    def __init__(self, scheduler: Scheduler, store: Saver, runner: Runner, clock: Clock) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Saver,
+        runner: Runner,
+        clock: Clock,
+        *,
+        last_at: int = 0,
+    ) -> None:
+        """Go on from `last_at`, the latest instant on record: the clock may be behind it by now."""
         self._scheduler = scheduler
         self._store = store
         self._runner = runner
         self._clock = clock
         self._inbox: deque[_Letter] = deque()
         self._mail = asyncio.Event()  # something is in the inbox
-        self._now = 0
+        self._now = last_at
         self._stopped = False
+        self._saving: Mapping[str, Record] = {}  # decided, but not yet to be seen by readers
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
 
     async def send(self, event: Event, details: Details | None = None) -> Step:
@@ -69,9 +79,8 @@ class Driver:
 
     async def wait_for_end(self, job_id: str, timeout_s: float) -> None:
         """Return when the job is final, or after `timeout_s`."""
-        job = self._scheduler.jobs.get(job_id)
-        if job is None:  # final, or never was
-            return
+        if job_id not in self._scheduler.jobs and job_id not in self._saving:
+            return  # final, or never was
         ended = self._ended.setdefault(job_id, asyncio.Event())
         try:
             async with asyncio.timeout(timeout_s):
@@ -116,7 +125,9 @@ class Driver:
                 details.append(letter.details)
             decided.append((letter, step))
         if changed or details:
+            self._saving = changed
             await self._store.save(list(changed.values()), details)
+            self._saving = {}
         for letter, step in decided:
             for command in step.commands:  # only what is saved is acted on
                 self._runner.carry_out(command)

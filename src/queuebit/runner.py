@@ -1,11 +1,22 @@
 """Carries out the scheduler's commands: has stages run, and tells the driver how they ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, assert_never
 
-from queuebit.core.events import Command, Event, RunStage, StageEnded, StageFailed, Step, StopJob
+from queuebit.clock import Clock
+from queuebit.core.events import (
+    CalibrationEnded,
+    Command,
+    Event,
+    RunCalibration,
+    RunStage,
+    StageEnded,
+    StageFailed,
+    Step,
+    StopJob,
+)
 from queuebit.core.model import Job, Stage
 from queuebit.engines.task import Engine, Outcome, Task
 from queuebit.store.database import StoredJob
@@ -32,12 +43,26 @@ class _Running:
 
 
 class Runner:
-    """One asyncio task for each stage that is running."""
+    """One asyncio task for each stage that is running.
 
-    def __init__(self, *, engine: Engine, database: JobReader, payloads: Payloads) -> None:
+    On the backends of `real_timing` a quantum stage lasts, by `clock`, as long as the real QPU
+    would have needed; longer where the simulation takes longer.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        database: JobReader,
+        payloads: Payloads,
+        clock: Clock,
+        real_timing: Collection[str] = (),
+    ) -> None:
         self._engine = engine
         self._database = database
         self._payloads = payloads
+        self._clock = clock
+        self._real_timing = frozenset(real_timing)
         self._running: dict[str, _Running] = {}
         self._send: Callable[[Event], Awaitable[Step]] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -63,6 +88,9 @@ class Runner:
                 stopped = self._running.get(job_id)
                 if stopped is not None:
                     stopped.work.cancel()
+            case RunCalibration():
+                assert self._group is not None
+                self._group.create_task(self._calibrate(command))
             case _:
                 assert_never(command)
 
@@ -86,12 +114,28 @@ class Runner:
         running = self._running[command.job_id]
         running.log += outcome.log
         running.metrics.update(outcome.metrics)
+        if command.stage is Stage.QUANTUM and outcome.error is None:
+            running.metrics.update(await self._real_time(stored.record, outcome.usage_ms))
         if outcome.error is not None or command.stage is Stage.FINISH:
             # Before the end is told: who sees the job final sees all of its log and metrics.
             await self._write_log(command.job_id, running.log)
             await self._database.add_metrics(command.job_id, running.metrics)
         assert self._send is not None
         await self._send(_news(command, outcome))
+
+    async def _real_time(self, job: Job, usage_ms: int) -> dict[str, Any]:
+        """Wait until the real QPU would have been done; what to tell of it beside `quantum_ms`."""
+        if job.backend not in self._real_timing:
+            return {}
+        assert job.quantum_started_at is not None  # it was saved with the command
+        await self._clock.sleep_until(job.quantum_started_at + usage_ms)
+        return {"timing": "real", "qpu_ms": usage_ms}
+
+    async def _calibrate(self, command: RunCalibration) -> None:
+        """A simulated QPU has nothing to calibrate: it is taken for as long as it would last."""
+        await self._clock.sleep_until(self._clock.now() + command.lasts_ms)
+        assert self._send is not None
+        await self._send(CalibrationEnded(backend=command.backend, run=command.run))
 
     async def _write_log(self, job_id: str, lines: list[str]) -> None:
         if lines:

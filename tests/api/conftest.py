@@ -22,6 +22,7 @@ from queuebit.devices.snapshot import Snapshot
 from queuebit.driver import Driver
 from queuebit.runner import Runner
 from queuebit.store.details import JobDetails
+from queuebit.store.listing import WorkloadQuery
 from queuebit.store.payloads import Payloads
 
 ALICE = "alice-key"
@@ -102,7 +103,8 @@ class Api:
     async def is_empty(self) -> bool:
         """Whether nothing is stored: no record, no payload."""
         folder = self.config.data / "payloads"
-        kept = await self.store.known_jobs() or await self.store.workloads("lab")
+        listed = await self.store.workloads(WorkloadQuery(instance="lab"))
+        kept = await self.store.known_jobs() or listed.entries
         return not kept and not (folder.exists() and list(folder.iterdir()))
 
     async def send(self, event: Event) -> Step:
@@ -117,7 +119,7 @@ async def api(config: Config) -> AsyncIterator[Api]:
         task.job_id, f"result.{task.run}", b'{"value": Infinity}', durable=True
     )
     backends = [Backend(name=one.name, lanes=one.lanes) for one in config.backends]
-    runner = Runner(engine=workers, database=store, payloads=payloads)
+    runner = Runner(engine=workers, database=store, payloads=payloads, clock=clock)
     driver = Driver(Scheduler(backends), store, runner, clock)
     runner.bind(driver.send)
     parts = Parts(
@@ -135,6 +137,7 @@ async def api(config: Config) -> AsyncIterator[Api]:
     driving = asyncio.create_task(driver.run())
     async with httpx.AsyncClient(transport=transport, base_url="http://queuebit") as http:
         yield Api(config, parts, store, workers, clock, http, driver)
+    await parts.undertakings.close()
     driving.cancel()
     running.cancel()
     await asyncio.wait({driving, running})

@@ -10,7 +10,7 @@ from tests.api.conftest import SAMPLER
 from tests.api.doubles import Workers
 
 from queuebit.app import Service, run
-from queuebit.clock import FastClock
+from queuebit.clock import FastClock, SystemClock
 from queuebit.config import BackendConfig, Config
 from queuebit.engines.task import Outcome, Task
 from queuebit.errors import ConfigError
@@ -94,12 +94,16 @@ async def test_a_client_that_goes_away_during_validation_leaves_nothing_behind(t
     validating, answered = asyncio.Event(), asyncio.Event()
 
     class SlowWorkers(Workers):
+        ended = False
+
         async def run(self, task: Task) -> Outcome:
             validating.set()
             await answered.wait()
+            self.ended = True
             return Outcome()
 
-    async with Service(config_of(tmp_path), engine=SlowWorkers()) as service:
+    workers = SlowWorkers()
+    async with Service(config_of(tmp_path), engine=workers) as service:
         request = asyncio.create_task(submit(service))
         await validating.wait()
         assert list((tmp_path / "payloads").iterdir())
@@ -113,6 +117,7 @@ async def test_a_client_that_goes_away_during_validation_leaves_nothing_behind(t
         left = list((tmp_path / "payloads").iterdir())
 
     assert left == []
+    assert workers.ended  # it was not killed
 
 
 async def test_two_services_never_share_a_data_folder(tmp_path: Path):
@@ -222,6 +227,23 @@ async def test_speed_makes_the_clock_fast_and_never_steps_back(tmp_path: Path):
 
     assert isinstance(service.driver._clock, FastClock)
     assert after > before
+
+
+async def test_a_fast_clock_goes_on_behind_what_has_ended_and_was_deleted(tmp_path: Path):
+    settings = config_of(tmp_path, speed=100_000.0)
+    workers = Workers()
+    workers.going_on.set()
+    async with Service(settings, engine=workers) as service:
+        await asyncio.sleep(0.05)  # more than an hour
+        job_id = await submit(service)
+        await service.driver.wait_for_end(job_id, 5)
+        ended = (await service.database.job(job_id)).record.ended_at
+        await ask(service, "DELETE", f"/jobs/{job_id}")
+
+    async with Service(settings, engine=workers) as service:
+        started = service.driver._clock.now()
+
+    assert started >= ended > SystemClock().now() + 3_600_000
 
 
 async def test_the_address_is_one_that_can_be_asked(tmp_path: Path):

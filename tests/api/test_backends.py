@@ -122,6 +122,7 @@ async def test_the_openapi_document_describes_the_routes(api: Api):
         "GET /api/v1/jobs/{job_id}/results",
         "GET /api/v1/sessions/{session_id}",
         "GET /api/v1/versions",
+        "GET /api/v1/workloads",
         "GET /api/v1/{id_of_plan}",
         "GET /v2/resource_instances",
         "GET /v2/resource_instances/{crn}",

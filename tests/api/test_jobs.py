@@ -162,22 +162,6 @@ async def test_a_fault_of_the_workers_is_a_503_and_nothing_is_stored(api: Api):
     assert await api.is_empty()
 
 
-async def test_a_request_that_is_cancelled_leaves_nothing_behind(api: Api):
-    validating = asyncio.Event()
-
-    async def stuck(task):
-        validating.set()
-        await asyncio.Event().wait()
-
-    api.workers.run = stuck
-    request = asyncio.create_task(api.ask("POST", "/jobs", json=SAMPLER))
-    await validating.wait()
-    request.cancel()
-    await asyncio.wait({request})
-
-    assert await api.is_empty()
-
-
 async def test_a_closed_session_takes_no_jobs(api: Api):
     wish = {"mode": "batch", "backend": "fake_manila"}
     session_id = (await api.ask("POST", "/sessions", json=wish)).json()["id"]

@@ -178,3 +178,17 @@ def test_workloads(workloads, utc):
 
 def test_workloads_as_json(workloads):
     assert json.loads(workloads("--json").out) == WORKLOADS
+
+
+def test_workloads_of_a_service(logged_in, job):
+    told = json.loads(logged_in("workloads", "--limit", "50", "--json").out)
+    (batch,) = [one for one in told["workloads"] if one["id"] == job.session_id]
+
+    assert (batch["mode"], batch["status"], batch["accepting_jobs"]) == (
+        "batch",
+        "completed",
+        False,
+    )
+    assert batch["usage"]["qpu_charge_time_seconds"] == job.usage()
+    assert job.session_id in logged_in("workloads").out
+    assert job.job_id() not in logged_in("workloads").out  # its batch stands for it

@@ -276,5 +276,5 @@ def test_deadlines_that_come_and_go_do_not_pile_up(lab):
         lab.done(f"s{number}")
         lab.send(Tick())
 
-    due_later = [at for at, _ in lab.scheduler._deadlines if at > lab.now + MINUTE_MS]
+    due_later = [at for at, _ in lab.scheduler._changes.deadlines._heap if at > lab.now + MINUTE_MS]
     assert due_later == [1_000 + 28_800_000]

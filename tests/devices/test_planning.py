@@ -2,6 +2,8 @@
 
 import itertools
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.classical import types
 
 from queuebit.config import BackendConfig
-from queuebit.devices.device import Device, Experiment
+from queuebit.devices.device import Device, Experiment, _surely_fits
 from queuebit.devices.planning import Limits
 from queuebit.errors import InvalidInput
 
@@ -81,6 +83,72 @@ def test_check_refuses_what_sample_would_refuse():
 
     with pytest.raises(InvalidInput, match="Circuit 1"):
         small.check([fitting, experiment(layers(small, 36, 60), 100_000)])
+
+
+def any_circuit(rng: np.random.Generator, bits: int) -> QuantumCircuit:
+    """Joined in parts or as a whole, measured in the middle, at times depending on it."""
+    circuit = QuantumCircuit(bits, bits)
+    for _ in range(rng.integers(0, 60)):
+        first, second = map(int, rng.choice(bits, 2, replace=False))
+        match rng.integers(0, 12):
+            case 0:
+                circuit.measure(first, second)
+            case 1:
+                circuit.barrier()
+            case 2:
+                circuit.reset(first)
+            case 3:
+                circuit.rz(Parameter(f"a{len(circuit.data)}"), first)
+            case 4 if rng.random() < 0.1:
+                with circuit.for_loop(range(int(rng.integers(1, 1_000)))):
+                    circuit.cz(first, second)
+            case 5 | 6 | 7 | 8:
+                circuit.cz(first, second)
+            case _:
+                circuit.sx(first)
+    if rng.random() < 0.8:
+        circuit.measure(range(bits), range(bits))
+    return circuit
+
+
+def test_check_refuses_exactly_what_sample_would_refuse():
+    """Also near the limits, where it must plan, and beyond them, where it must not guess."""
+    rng = np.random.default_rng(7)
+    device = Device(BackendConfig(name="t", snapshot="manila"))
+
+    def refuses(limits: Limits, work: list[Experiment], way: Callable) -> bool:
+        device._limits = limits
+        try:
+            way(work)
+        except InvalidInput:
+            return True
+        return False
+
+    seen = Counter()
+    for _ in range(600):
+        bits = int(rng.integers(2, 11))
+        circuit = any_circuit(rng, bits)
+        rows, shots = int(rng.integers(0, 20)), int(10 ** rng.uniform(0, 5))
+        one = Experiment(circuit, np.zeros((rows, circuit.num_parameters)), shots)
+        limits = Limits(
+            int(32 * 4 ** (bits + rng.uniform(-4, 4))) + 7 * rows * shots * bits,
+            seconds=10 ** rng.uniform(-3, 4),
+        )
+        short = _surely_fits(one, limits)
+        refused = refuses(limits, [one], device._plan)
+        seen[short, refused] += 1
+
+        assert refuses(limits, [one], device.check) == refused
+
+    assert seen.pop((True, True), 0) == 0
+    assert len(seen) == 3
+    assert min(seen.values()) > 30, seen
+
+
+def test_checking_many_small_circuits_makes_no_plans(torino, monkeypatch):
+    monkeypatch.setattr("queuebit.devices.device.plan", None)
+
+    torino.check([experiment(layers(torino, 5, 10), 4096) for _ in range(10)])
 
 
 def test_little_memory_means_more_rounds_not_other_results(torino, same_distribution):

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_the_stages_of_a_job_lead_to_its_result(worker, payloads):
 
     assert [o.error for o in (validated, prepared, measured, finished)] == [None] * 4
     assert prepared.estimated_ms is not None
+    assert validated.estimated_ms == prepared.estimated_ms
     assert prepared.estimated_ms > 0
     assert measured.usage_ms > 0
     assert {"prepare_ms", "num_circuits"} <= prepared.metrics.keys()
@@ -134,3 +136,27 @@ def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path):
         assert receive(ours) == Hello(os.getpid())
 
     assert np.random.random() != common  # noqa: NPY002 - likewise
+
+
+def test_an_estimate_tells_limits_and_writes_nothing(worker, payloads, tmp_path):
+    params = json.loads(payloads.read("a", "params"))
+    params["pubs"][0][2] = 10_000_001
+    payloads.write("a", "params", json.dumps(params).encode(), durable=False)
+
+    refused = worker.run(a_task(None))
+    told = worker.run(replace(a_task(None), only_estimate=True))
+
+    assert refused.error is not None
+    assert told.error is None
+    assert told.metrics["limits"] == [
+        {
+            "code": refused.error.code,
+            "message": refused.error.message,
+            "solution": refused.error.solution,
+        }
+    ]
+    assert (told.metrics["executions"], told.metrics["circuits"]) == (10_000_001, 1)
+    assert (told.metrics["qubits"], told.metrics["depth"]) == (1, 2)
+    assert told.estimated_ms is not None
+    assert told.estimated_ms > 1_000 * told.metrics["overhead_ms"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["params"]

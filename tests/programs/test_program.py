@@ -2,9 +2,10 @@ import json
 import pickle
 
 import pytest
+from qiskit import QuantumCircuit
 
 from queuebit.devices.device import Device
-from queuebit.errors import NotFound
+from queuebit.errors import InvalidInput, NotFound
 from queuebit.programs import codec, program
 
 
@@ -68,3 +69,56 @@ def test_two_jobs_alike_are_not_flipped_alike(encode, bell_state, manila: Device
     second = program.prepare("estimator", params, manila)
 
     assert (first.work.done.flips[0] != second.work.done.flips[0]).any()
+
+
+def test_validation_and_preparation_estimate_the_same(encode, bell_state, manila):
+    bell_state.measure_all()
+    params = encode([(bell_state, None, 1_000)] * 3)
+
+    validated = program.validate("sampler", params, manila)
+    told, over = program.estimate("sampler", params, manila)
+    program._plans = program._Plans()
+    prepared = program.prepare("sampler", params, manila)
+
+    assert validated == told
+    assert over == []
+    assert told.estimated_ms == prepared.estimated_ms
+    assert (told.circuits, told.executions) == (3, 3_000)
+    assert told.sizes == [(5, 5)] * 3
+    shot_s = manila.duration_s(bell_state) + manila.rep_delay_s
+    assert told.estimated_ms == pytest.approx(told.overhead_ms + 3_000 * 1_000 * shot_s, abs=1)
+
+
+def test_an_estimate_is_made_although_a_limit_is_broken(encode, bell_state, manila):
+    bell_state.measure_all()
+    params = encode([(bell_state, None, 6_000_000)] * 2)
+
+    told, (over,) = program.estimate("sampler", params, manila)
+
+    assert told.executions == 12_000_000
+    assert "12000000 executions" in over.message
+    with pytest.raises(InvalidInput, match="12000000 executions"):  # though its plan is known
+        program.validate("sampler", params, manila)
+
+
+def test_what_the_simulator_refuses_is_a_limit_of_an_estimate(encode, torino):
+    wide = QuantumCircuit(133)
+    for _ in range(40):
+        wide.sx(range(133))
+        for one, other in torino.target.build_coupling_map().get_edges():
+            wide.cz(one, other)
+    wide.measure_all()
+    params = encode([(wide, None, 100_000)])
+
+    told, (over,) = program.estimate("sampler", params, torino)
+
+    assert "too big for this simulated QPU" in over.message
+    assert told.sizes == [(133, wide.depth())]
+
+
+def test_an_estimate_beyond_all_numbers_is_refused(encode, manila):
+    loops = "".join(f"for int i{depth} in [0:{10**17}] {{ " for depth in range(20))
+    source = f'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; {loops} x $0; {"}" * 20}'
+
+    with pytest.raises(InvalidInput, match="with its loops unrolled"):
+        program.estimate("sampler", encode([(source + " c[0] = measure $0;",)]), manila)

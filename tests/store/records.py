@@ -5,10 +5,14 @@ from itertools import count
 from typing import Any, get_type_hints
 
 from hypothesis import strategies as st
+from tests.fakes import MemoryStore
 
 from queuebit.core.model import Job, JobStatus, Mode, Reason, Workload, WorkloadState
+from queuebit.store.database import Database, JobQuery
 from queuebit.store.details import JobDetails, WorkloadDetails
 
+Store = Database | MemoryStore
+LAB = JobQuery(instance="lab")
 START = 1_790_000_000_000  # ms; 2026-09-21
 
 
@@ -42,6 +46,12 @@ def workload(workload_id: str, seq: int, **more: Any) -> Workload:
 
 def workload_details(workload_id: str) -> WorkloadDetails:
     return WorkloadDetails(id=workload_id, user="ada")
+
+
+async def ids(store: Store, query: JobQuery) -> list[str]:
+    """Of one page of jobs."""
+    found, _ = await store.jobs(query)
+    return [stored.record.id for stored in found]
 
 
 # PostgreSQL stores no NUL, and no database stores half of a character.

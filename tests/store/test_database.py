@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 from tests.store.records import START, ended, job, job_details
 
 from queuebit.errors import ConfigError
-from queuebit.store import queries
+from queuebit.store import listing, queries
 from queuebit.store.connect import connect
 from queuebit.store.database import Database, JobQuery
+from queuebit.store.listing import EntryStatus, WorkloadQuery
 
 LAB = JobQuery(instance="lab")
 
@@ -171,6 +173,9 @@ def test_a_message_does_not_tell_the_password():
     assert "secret" not in str(caught.value)
 
 
+SOME = WorkloadQuery(instance="lab")
+
+
 def where(**asked):
     given = {"pending": None, "tags": (), "created": (None, None), "equal": {}} | asked
     return queries.jobs_where(**given | {"equal": {"instance": "lab"} | given["equal"]})
@@ -200,7 +205,15 @@ def page(**asked):
         page(equal={"workload_id": "w"}),
         queries.jobs_count(where()),
         queries.jobs_count(where(tags=("a",))),
-        queries.workloads_page("lab", limit=10, backend=None, open_only=False),
+        queries.JOBS.params(keys=["a", "b"]),
+        queries.WORKLOADS.params(keys=["a", "b"]),
+        listing.page(SOME),
+        listing.page(replace(SOME, after=(1, 1), newest_first=True)),
+        listing.page(replace(SOME, statuses=frozenset({EntryStatus.PENDING}))),
+        listing.page(replace(SOME, tags=("a", "b"), search="a")),
+        listing.any_behind(SOME, (1, 1)),
+        listing.count(SOME),
+        listing.count(replace(SOME, search="a")),
     ],
 )
 async def test_no_table_is_read_from_end_to_end(tmp_path: Path, statement):
@@ -210,6 +223,28 @@ async def test_no_table_is_read_from_end_to_end(tmp_path: Path, statement):
     whole = [step for step in steps if step.startswith(WHOLE) and not step.endswith(small)]
     assert any(step.startswith(("SEARCH", "SCAN")) for step in steps)
     assert whole == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        SOME,
+        replace(SOME, newest_first=True, after=(1, 1)),
+        replace(SOME, before=(1, 1)),
+    ],
+)
+async def test_workloads_are_found_in_their_order_from_where_a_page_begins(
+    tmp_path: Path, query: WorkloadQuery
+):
+    """Of either kind no more than a page is read and then merged: it costs the same always."""
+    steps = await plan(tmp_path, listing.page(query))
+
+    found = [step for step in steps if step.startswith("SEARCH")]
+    assert [step.split()[4] for step in found] == ["ix_jobs_alone", "ix_workloads_listed"]
+    if query.after or query.before:
+        assert all("(instance=? AND (created_at,seq)" in step for step in found)
+    sorts = [at for at, step in enumerate(steps) if "TEMP B-TREE" in step]
+    assert all(steps[at - 1].startswith("SCAN anon_") for at in sorts)  # only what was found
 
 
 @pytest.mark.parametrize(
@@ -231,7 +266,8 @@ async def plan(tmp_path: Path, statement: sa.Executable) -> list[str]:
     database = Database(f"sqlite:///{tmp_path}/queuebit.db")
     await database.open()
     async with database._engines.reader.connect() as connection:
-        text = statement.compile(dialect=connection.dialect)
+        expanded = {"render_postcompile": True}
+        text = statement.compile(dialect=connection.dialect, compile_kwargs=expanded)
         unknown = tuple("1" for _ in text.positiontup)  # a plan does not depend on values
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", unknown)
         steps = [row.detail for row in rows]

@@ -3,26 +3,19 @@
 from dataclasses import replace
 
 import pytest
-from tests.fakes import MemoryStore
 from tests.store.records import (
+    LAB,
     START,
+    Store,
     ended,
+    ids,
     job,
     job_details,
     workload,
     workload_details,
 )
 
-from queuebit.core.model import JobStatus, Stage, WorkloadState
-from queuebit.store.database import Database, JobQuery
-
-Store = Database | MemoryStore
-LAB = JobQuery(instance="lab")
-
-
-async def ids(store: Store, query: JobQuery) -> list[str]:
-    found, _ = await store.jobs(query)
-    return [stored.record.id for stored in found]
+from queuebit.core.model import JobStatus, Stage
 
 
 async def test_jobs_are_listed_by_creation_then_by_seq(store: Store):
@@ -118,24 +111,3 @@ async def test_a_listed_job_is_whole(varied: Store):
     found, _ = await varied.jobs(LAB)
 
     assert found == [await varied.job(stored.record.id) for stored in found]
-
-
-async def test_workloads_are_listed_newest_first(store: Store):
-    await store.save(
-        [
-            workload("old", 1),
-            workload("fez", 2, backend="fake_fez"),
-            workload("closed", 3, state=WorkloadState.CLOSED, closed_at=START),
-            workload("twin", 4, created_at=START + 3),
-            workload("theirs", 5, instance="other"),
-        ],
-        [workload_details(one) for one in ("old", "fez", "closed", "twin", "theirs")],
-    )
-
-    async def listed(**asked) -> list[str]:
-        return [stored.record.id for stored in await store.workloads("lab", **asked)]
-
-    assert await listed() == ["twin", "closed", "fez", "old"]
-    assert await listed(limit=2) == ["twin", "closed"]
-    assert await listed(backend="fake_fez") == ["fez"]
-    assert await listed(open_only=True) == ["twin", "fez", "old"]

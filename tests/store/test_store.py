@@ -3,34 +3,31 @@
 from dataclasses import replace
 
 import pytest
-from tests.fakes import MemoryStore
 from tests.store.records import (
+    LAB,
     START,
+    Store,
     ended,
+    ids,
     job,
     job_details,
     workload,
     workload_details,
 )
 
-from queuebit.core.model import JobStatus, Mode, Reason, Stage, WorkloadState
+from queuebit.core.model import Job, JobStatus, Mode, Reason, Stage, WorkloadState
 from queuebit.errors import ServiceFault
-from queuebit.store.database import Database, JobQuery, Loaded, StoredJob, StoredWorkload
-
-Store = Database | MemoryStore
-LAB = JobQuery(instance="lab")
-
-
-async def ids(store: Store, query: JobQuery) -> list[str]:
-    found, _ = await store.jobs(query)
-    return [stored.record.id for stored in found]
+from queuebit.store.database import Loaded, StoredJob, StoredWorkload, WorkloadPage
+from queuebit.store.listing import WorkloadQuery
 
 
 async def test_a_new_store_is_empty(store: Store):
-    assert await store.load() == Loaded(records=[], last_seq=0)
+    assert await store.load() == Loaded(records=[], last_seq=0, last_at=0)
     assert await store.known_jobs() == set()
     assert await store.jobs(LAB) == ([], 0)
-    assert await store.workloads("lab") == []
+    assert await store.workloads(WorkloadQuery(instance="lab")) == WorkloadPage(
+        entries=[], count=0, more_before=False, more_after=False
+    )
     assert await store.usage_ms("lab", 0) == 0
     assert await store.queue_lengths() == {}
 
@@ -178,7 +175,7 @@ async def test_a_save_that_fails_saves_nothing(store: Store, records, details):
     with pytest.raises(ServiceFault):
         await store.save(records, details)
 
-    assert await store.load() == Loaded(records=[], last_seq=0)
+    assert await store.load() == Loaded(records=[], last_seq=0, last_at=0)
 
 
 async def test_a_thousand_jobs_in_one_save(store: Store):
@@ -187,7 +184,7 @@ async def test_a_thousand_jobs_in_one_save(store: Store):
 
     await store.save(records, details)
 
-    assert await store.load() == Loaded(records=list(records), last_seq=1000)
+    assert await store.load() == Loaded(records=list(records), last_seq=1000, last_at=START + 1000)
     assert (await store.jobs(replace(LAB, tags=("many",), limit=1)))[1] == 1000
 
 
@@ -226,6 +223,42 @@ async def test_a_seq_is_never_given_twice(store: Store, last: str):
         await store.delete_job("j2")
 
     assert (await store.load()).last_seq == 2
+
+
+@pytest.mark.parametrize(
+    ("records", "last"),
+    [
+        ([job("queued", 1, created_at=START + 1)], START + 1),
+        ([job("running", 1, status=JobStatus.RUNNING, quantum_started_at=START + 9)], START + 9),
+        ([ended("final", 1, at=START + 90)], START + 90),
+        ([workload("open", 1, created_at=START + 1)], START + 1),
+        ([workload("idle", 1, transitions=((WorkloadState.INACTIVE, START + 7),))], START + 7),
+        ([workload("closed", 1, closed_at=START + 80)], START + 80),
+        ([ended("final", 1, at=START + 90), job("queued", 2, created_at=START + 99)], START + 99),
+        ([workload("closed", 1, closed_at=START + 80), job("queued", 2)], START + 80),
+    ],
+)
+async def test_the_latest_instant_on_record_is_known(store: Store, records, last: int):
+    await store.save(
+        records,
+        [
+            job_details(one.id) if isinstance(one, Job) else workload_details(one.id)
+            for one in records
+        ],
+    )
+
+    assert (await store.load()).last_at == last
+
+
+async def test_the_end_of_a_deleted_job_stays_on_record(store: Store):
+    await store.save(
+        [ended("first", 1, at=START + 5), ended("last", 2, at=START + 90)],
+        [job_details("first"), job_details("last")],
+    )
+
+    await store.delete_job("last")
+
+    assert (await store.load()).last_at == START + 90
 
 
 async def test_tags_are_replaced_and_found(store: Store):

@@ -16,9 +16,9 @@ from queuebit.api.problems import (
     TAG_TOO_LONG,
     TOO_MANY_TAGS,
 )
-from queuebit.api.times import from_wire, wire_time
+from queuebit.api.times import from_wire_or_none, wire_time
 from queuebit.core.events import JobCancelRequested
-from queuebit.core.model import FINAL, JobStatus
+from queuebit.core.model import FINAL, Job, JobStatus
 from queuebit.errors import Conflict, InvalidInput, NotFound
 from queuebit.store.database import JobQuery, StoredJob
 
@@ -120,8 +120,8 @@ class JobFilters(BaseModel):
             program_id=self.program,
             backend=self.backend,
             workload_id=self.session_id,
-            created_after=from_wire(self.created_after) if self.created_after else None,
-            created_before=from_wire(self.created_before) if self.created_before else None,
+            created_after=from_wire_or_none(self.created_after),
+            created_before=from_wire_or_none(self.created_before),
             tags=tuple(self.tags),
         )
 
@@ -226,14 +226,19 @@ def job_answer(job: StoredJob) -> JobAnswer:
         cost=MAX_COST_S if details.cost_s is None else details.cost_s,
         tags=list(details.tags),
         user_id=details.user,
-        usage=Usage(
-            qpu_charge_time_seconds=record.usage_ms / 1000,
-            status="complete" if record.status in FINAL else "pending",
-        ),
+        usage=job_usage(record),
         session_id=record.workload_id,
         runtime=details.runtime,
         estimated_running_time_seconds=None if estimated_ms is None else estimated_ms / 1000,
         private=details.private or None,
+    )
+
+
+def job_usage(job: Job) -> Usage:
+    """Tell what a job is charged."""
+    return Usage(
+        qpu_charge_time_seconds=job.usage_ms / 1000,
+        status="complete" if job.status in FINAL else "pending",
     )
 
 

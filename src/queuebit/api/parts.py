@@ -1,9 +1,10 @@
 """What the handlers work with, and who is calling them."""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
@@ -15,10 +16,45 @@ from queuebit.core.events import Event, Step
 from queuebit.devices.snapshot import Snapshot
 from queuebit.driver import Driver
 from queuebit.engines.task import Engine
-from queuebit.errors import ServiceFault
+from queuebit.errors import RequestError, ServiceFault
 from queuebit.store.database import Database
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Undertakings:
+    """What goes on though the request that began it is gone: cut off, it would do harm."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, to its end even if the caller is cancelled."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_hear)  # nobody else does now
+            raise
+
+    async def close(self) -> None:
+        """Cancel what is under way and wait until it has cleared up: the service stops."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+
+def _hear(task: asyncio.Task[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, RequestError):
+        log.error("undertaking failed", extra={"fault": repr(error)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +69,7 @@ class Parts:
     engine: Engine
     clock: Clock
     snapshots: Mapping[str, Snapshot]  # by backend name
+    undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way
 
     async def send(self, event: Event, details: Details | None = None) -> Step:

@@ -35,7 +35,8 @@ BAD_CRN = 1241
 UNKNOWN_INSTANCE = 1279
 RAN_TOO_LONG = 1305
 NO_SESSIONS = 1352
-PLANNED_MAINTENANCE = 1999
+PENDING_LIMIT = 3458
+USAGE_LIMIT = 4317
 JOB_NOT_CANCELLABLE = 3209
 JOB_NOT_FINAL = 3211
 JOB_NOT_FOUND = 3250
@@ -46,6 +47,7 @@ METHOD_NOT_ALLOWED = 1405
 MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
 TRACE_HEADER = "uber-trace-id"
 SMALL_BODY = 2**20  # bytes; limit of all bodies but a job's
+_LARGE = ("/jobs", "/queuebit/estimates")  # paths that take a job
 
 
 class OneProblem(BaseModel):
@@ -119,7 +121,8 @@ def install(app: FastAPI) -> None:
 class BodyLimit:
     """ASGI middleware that refuses bodies over a limit while they arrive.
 
-    Only submitting a job may take `max_bytes`, and that looks at the credentials first.
+    Only submitting a job, or asking what it would take, may send `max_bytes`; both look at the
+    credentials first.
 
     The rest of a refused body is read and dropped by the server: a connection closed in the middle
     of its request would hide the answer from the client.
@@ -134,7 +137,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_bytes if scope["path"].endswith("/jobs") else SMALL_BODY
+        limit = self._max_bytes if scope["path"].endswith(_LARGE) else SMALL_BODY
         told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         announced, received = int(told), 0  # the server has checked that it is a number
 

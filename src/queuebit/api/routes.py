@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from queuebit import __version__
 from queuebit.api import (
     backends,
+    estimates,
     jobs,
     platform,
     problems,
@@ -16,6 +17,7 @@ from queuebit.api import (
     submit,
     usage,
     versions,
+    workloads,
 )
 from queuebit.api.parts import Parts
 
@@ -25,9 +27,11 @@ _RUNTIME = (
     jobs.router,
     results.router,
     sessions.router,
+    workloads.router,
     backends.router,
     usage.router,
     versions.router,
+    estimates.router,
     platform.catalog,
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

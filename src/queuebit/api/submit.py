@@ -11,11 +11,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from queuebit.api import envelope
 from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
 from queuebit.api.parts import AnyCall, Call, answer
-from queuebit.api.problems import INVALID_REQUEST, SESSION_CLOSED, invalid, refused
+from queuebit.api.problems import (
+    INVALID_REQUEST,
+    PENDING_LIMIT,
+    SESSION_CLOSED,
+    USAGE_LIMIT,
+    invalid,
+    refused,
+)
 from queuebit.api.sessions import unknown_session
 from queuebit.core.events import JobSubmitted, Refusal, Rule
-from queuebit.engines.task import Task
-from queuebit.errors import InvalidInput, ServiceFault
+from queuebit.engines.task import Outcome, Task
+from queuebit.errors import Conflict, InvalidInput, RequestError, ServiceFault
 from queuebit.store.details import JobDetails
 
 router = APIRouter(tags=["Jobs"])
@@ -55,44 +62,61 @@ class JobCreated(BaseModel):
     private: bool | None = None
 
 
-_BODY = {"content": {"application/json": {"schema": JobRequest.model_json_schema()}}}
+_CONTENT = {"application/json": {"schema": JobRequest.model_json_schema()}}
+JOB_BODY = {"requestBody": {"required": True, "content": _CONTENT}}  # for the documentation
 
 
-@router.post(
-    "/jobs", response_model=JobCreated, openapi_extra={"requestBody": {"required": True, **_BODY}}
-)
+@router.post("/jobs", response_model=JobCreated, openapi_extra=JOB_BODY)
 async def submit_job(call: AnyCall, request: Request) -> Response:
     """Submit a job; on the answer it is stored for good."""
     body = await request.body()
-    wish, params = await _wish(body)
+    wish, params = await read_wish(body)
     del body
-    await _check(call, wish)
-    job_id = new_job_id()
+    await check_wish(call, wish)
+    gone = asyncio.Event()
     try:
-        await asyncio.to_thread(call.parts.payloads.write, job_id, PARAMS, params, durable=True)
-        await _validate(call, wish, job_id)
-        await _check_still_there(request)
+        created = await call.parts.undertakings.see_through(
+            _submit(call, request, wish, params, gone)
+        )
+    except asyncio.CancelledError:
+        gone.set()
+        raise
+    return answer(created)
+
+
+async def _submit(
+    call: Call, request: Request, wish: JobRequest, params: bytes, gone: asyncio.Event
+) -> JobCreated:
+    """Store, validate and submit; `gone` tells that nobody waits for it any more.
+
+    Cut off, it would kill the worker that validates: any client could cost others their workers.
+    """
+    job_id, payloads = new_job_id(), call.parts.payloads
+    try:
+        await asyncio.to_thread(payloads.write, job_id, PARAMS, params, durable=True)
+        outcome = await validate(call, wish, job_id)
+        await _check_still_there(request, gone)
     except BaseException:  # also when we are stopped: nobody knows of this job
-        await asyncio.shield(asyncio.to_thread(call.parts.payloads.delete, job_id))
+        await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
     event = JobSubmitted(
         job_id=job_id,
         instance=call.instance.name,
         backend=wish.backend,
         workload_id=wish.session_id,
+        limit_ms=1_000 * (MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S)),
+        estimated_ms=outcome.estimated_ms,
     )
     # From here on the driver may have stored the job, whatever becomes of this request.
     step = await call.parts.send(event, _details(call, wish, job_id, request))
     if step.refusal is not None:
-        await asyncio.to_thread(call.parts.payloads.delete, job_id)
+        await asyncio.to_thread(payloads.delete, job_id)
         raise _submit_refusal(step.refusal)
-    return answer(
-        JobCreated(
-            id=job_id,
-            backend=wish.backend,
-            session_id=wish.session_id,
-            private=wish.private or None,
-        )
+    return JobCreated(
+        id=job_id,
+        backend=wish.backend,
+        session_id=wish.session_id,
+        private=wish.private or None,
     )
 
 
@@ -101,7 +125,7 @@ def new_job_id() -> str:
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
 
 
-async def _wish(body: bytes) -> tuple[JobRequest, bytes]:
+async def read_wish(body: bytes) -> tuple[JobRequest, bytes]:
     """Read the body: the checked wish without its params, and these as they came."""
     if len(body) > _SPLIT_IN_THREAD:
         members = await asyncio.to_thread(envelope.split, body)
@@ -120,7 +144,7 @@ async def _wish(body: bytes) -> tuple[JobRequest, bytes]:
     return wish, params
 
 
-async def _check(call: Call, wish: JobRequest) -> None:
+async def check_wish(call: Call, wish: JobRequest) -> None:
     """Refuse early what would be refused anyway, before anything is stored."""
     if call.parts.backend(wish.backend) is None:
         names = ", ".join(backend.name for backend in call.parts.config.backends)
@@ -144,22 +168,31 @@ async def _check(call: Call, wish: JobRequest) -> None:
         )
 
 
-async def _validate(call: Call, wish: JobRequest, job_id: str) -> None:
-    """Have a worker check the parameters."""
+async def validate(
+    call: Call, wish: JobRequest, job_id: str, *, only_estimate: bool = False
+) -> Outcome:
+    """Have a worker check the parameters, and tell what they will take."""
     outcome = await call.parts.engine.run(
-        Task(job_id=job_id, run=0, stage=None, program_id=wish.program_id, backend=wish.backend)
+        Task(
+            job_id=job_id,
+            run=0,
+            stage=None,
+            program_id=wish.program_id,
+            backend=wish.backend,
+            only_estimate=only_estimate,
+        )
     )
     if outcome.error is None:
-        return
+        return outcome
     if outcome.service_fault:
         raise ServiceFault(outcome.error.message)
     error = outcome.error
     raise refused(outcome.status, error.message, error.code, error.solution)
 
 
-async def _check_still_there(request: Request) -> None:
+async def _check_still_there(request: Request, gone: asyncio.Event) -> None:
     """Refuse for a client that went away: it would never learn the job's id."""
-    if await request.is_disconnected():
+    if gone.is_set() or await request.is_disconnected():
         raise InvalidInput("The client went away.", INVALID_REQUEST)
 
 
@@ -180,9 +213,13 @@ def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> Job
     )
 
 
-def _submit_refusal(refusal: Refusal) -> InvalidInput:
+def _submit_refusal(refusal: Refusal) -> RequestError:
     if refusal.rule is Rule.WORKLOAD_CLOSED:
         return _session_closed(refusal.message)
+    if refusal.rule is Rule.USAGE_LIMIT:  # decisions 3
+        return Conflict(refusal.message, USAGE_LIMIT, "Have the instance's limit raised.")
+    if refusal.rule is Rule.PENDING_LIMIT:
+        return InvalidInput(refusal.message, PENDING_LIMIT, "Wait until some of them have ended.")
     return InvalidInput(refusal.message, INVALID_REQUEST)
 
 

@@ -22,3 +22,8 @@ def from_wire(at: datetime) -> int:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return round(at.timestamp() * 1000)
+
+
+def from_wire_or_none(at: datetime | None) -> int | None:
+    """`from_wire`, or None for what was not said."""
+    return None if at is None else from_wire(at)

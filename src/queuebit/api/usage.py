@@ -3,13 +3,12 @@
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from queuebit import scheduling
 from queuebit.api.identity import plan_id
 from queuebit.api.parts import AnyCall, answer
 from queuebit.api.times import wire_time
 
 router = APIRouter(tags=["Instances"])
-
-PERIOD_MS = 28 * 86_400_000  # ms; "rolling 28 days" (semantics 5.4)
 
 
 class Period(BaseModel):
@@ -26,18 +25,29 @@ class InstanceUsage(BaseModel):
     plan_id: str
     usage_period: Period
     usage_consumed_seconds: float
+    usage_allocation_seconds: float
+    usage_limit_seconds: float | None = None
+    usage_limit_reached: bool | None = None
 
 
 @router.get("/instances/usage", response_model=InstanceUsage)
 async def read_usage(call: AnyCall) -> Response:
-    """Read what the instance has used in the last 28 days."""
+    """Read what the instance has used in its window, and what it may use."""
     now = call.parts.clock.now()
-    used_ms = await call.parts.database.usage_ms(call.instance.name, now - PERIOD_MS)
+    rules = next(
+        one for one in scheduling.instances(call.parts.config) if one.id == call.instance.name
+    )
+    since = rules.since if rules.window_ms is None else max(rules.since, now - rules.window_ms)
+    used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+    limit_ms = rules.limit_ms
     return answer(
         InstanceUsage(
             instance_id=call.instance.crn,
             plan_id=plan_id(call.plan),
-            usage_period=Period(start_time=wire_time(now - PERIOD_MS), end_time=wire_time(now)),
+            usage_period=Period(start_time=wire_time(since), end_time=wire_time(now)),
             usage_consumed_seconds=used_ms / 1000,
+            usage_allocation_seconds=call.instance.allocation_s,
+            usage_limit_seconds=None if limit_ms is None else limit_ms / 1000,
+            usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
         )
     )

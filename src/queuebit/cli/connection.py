@@ -174,6 +174,10 @@ class Connection:
         given = {key: value for key, value in query.items() if value is not None}
         return _object(self._send("GET", f"/api/v1{path}", params=given), self.login.url)
 
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """JSON object that the API answers to `body`."""
+        return _object(self._send("POST", f"/api/v1{path}", json=body), self.login.url)
+
     def change(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
         """Send a request whose answer has no content."""
         answer = self._send(method, f"/api/v1{path}", json=body)

@@ -10,9 +10,11 @@ import queuebit
 from queuebit.cli.backends import backends
 from queuebit.cli.demo import demo
 from queuebit.cli.doctor import doctor
+from queuebit.cli.estimate import estimate
 from queuebit.cli.jobs import cancel, job, jobs
 from queuebit.cli.login import login
 from queuebit.cli.serve import serve
+from queuebit.cli.simulate import simulate
 from queuebit.cli.workloads import close, workloads
 from queuebit.errors import QueuebitError, RequestError
 
@@ -65,5 +67,18 @@ def _tell(mistake: object) -> None:
     typer.echo(f"queuebit: {' '.join(text.split())}", err=True)
 
 
-for command in (serve, login, demo, doctor, backends, jobs, job, workloads, cancel, close):
+for command in (
+    serve,
+    login,
+    demo,
+    doctor,
+    backends,
+    jobs,
+    job,
+    workloads,
+    cancel,
+    close,
+    estimate,
+    simulate,
+):
     app.command()(command)

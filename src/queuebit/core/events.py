@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from queuebit.core.model import Mode, Reason, Record, Stage
+from queuebit.core.model import BackendStatus, Mode, Reason, Record, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,8 @@ class JobSubmitted:
     instance: str
     backend: str
     workload_id: str | None = None
+    limit_ms: int | None = None
+    estimated_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,23 @@ class WorkloadCancelRequested:
     workload_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStatusSet:
+    """An administrator pauses a backend, takes it into maintenance, or brings it back."""
+
+    backend: str
+    status: BackendStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationEnded:
+    """The QPU is calibrated and free again."""
+
+    backend: str
+    run: int
+
+
 @dataclass(frozen=True, slots=True)
 class Restarted:
     """The service came back: whatever ran in its workers is lost."""
@@ -94,6 +113,8 @@ Event = (
     | WorkloadOpened
     | WorkloadCloseRequested
     | WorkloadCancelRequested
+    | BackendStatusSet
+    | CalibrationEnded
     | Restarted
     | Tick
 )
@@ -115,7 +136,17 @@ class StopJob:
     job_id: str
 
 
-Command = RunStage | StopJob
+@dataclass(frozen=True, slots=True)
+class RunCalibration:
+    """Calibrate the QPU; tell when it is done."""
+
+    backend: str
+    run: int
+    kind: str
+    lasts_ms: int
+
+
+Command = RunStage | StopJob | RunCalibration
 
 
 class Rule(StrEnum):
@@ -125,6 +156,8 @@ class Rule(StrEnum):
     WRONG_BACKEND = "wrong backend"
     WRONG_INSTANCE = "wrong instance"
     NOT_CANCELLABLE = "not cancellable"
+    USAGE_LIMIT = "usage limit"
+    PENDING_LIMIT = "pending limit"
 
 
 @dataclass(frozen=True, slots=True)

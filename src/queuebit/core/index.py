@@ -5,12 +5,16 @@ All of it but the records is derived and can be thrown away; `put` is its only w
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from queuebit.core import policy
+from queuebit.core.calibrations import next_due_at
+from queuebit.core.ledger import Ledger
 from queuebit.core.model import (
     FINAL,
     Backend,
+    BackendState,
+    BackendStatus,
     Job,
     JobStatus,
     Mode,
@@ -25,14 +29,18 @@ from queuebit.core.queues import BackendQueues
 class Index:
     """Looks up what the scheduler needs in O(log n)."""
 
-    def __init__(self, backends: Iterable[Backend]) -> None:
+    def __init__(self, backends: Iterable[Backend], ledger: Ledger) -> None:
+        self.ledger = ledger
         self.jobs: dict[str, Job] = {}
         self.workloads: dict[str, Workload] = {}
         self.queued: dict[str, OrderedDict[str, None]] = {}
         """Queued jobs of each workload, oldest first."""
         self.unfinished: dict[str, int] = {}
         """How many jobs of each workload are queued or running."""
+        self.pending: dict[str, int] = {}
+        """How many jobs of each instance are queued or running."""
         self.backends = {backend.name: BackendQueues(backend) for backend in backends}
+        self.states = {name: BackendState(id=name) for name in self.backends}
         self.touched_workloads: dict[str, None] = {}
         """What changed since the last look, in order."""
         self.touched_backends: dict[str, None] = {}
@@ -43,15 +51,33 @@ class Index:
         if record.backend not in self.backends:
             absent = Backend(name=record.backend, lanes=0, qpu_slots=0)
             self.backends[record.backend] = BackendQueues(absent)
+            self.states[record.backend] = BackendState(id=record.backend)
         self.touched_backends[record.backend] = None
         if isinstance(record, Job):
             self._put_job(record)
-        else:
+        elif isinstance(record, Workload):
             self._put_workload(record)
+        else:
+            self.states[record.id] = record
 
     def workload_of(self, job: Job) -> Workload | None:
         """The workload of `job`; None in job mode."""
         return None if job.workload_id is None else self.workloads[job.workload_id]
+
+    def has_queued(self, workload_id: str) -> bool:
+        """Whether a job of the workload is queued."""
+        return bool(self.queued[workload_id])
+
+    def deadline(self, record_id: str) -> int | None:
+        """When time alone next changes a job or workload; None if it never does."""
+        job = self.jobs.get(record_id)
+        if job is not None:
+            return policy.job_limit_at(job)
+        workload = self.workloads.get(record_id)
+        if workload is None:
+            state = self.states.get(record_id)
+            return None if state is None else next_due_at(state)
+        return policy.deadline(workload, has_queued=self.has_queued(record_id))
 
     def oldest_queued(self, workload_id: str) -> Job | None:
         """The queued job of the workload that came first."""
@@ -59,14 +85,67 @@ class Index:
             return self.jobs[job_id]
         return None
 
+    def next_job(self, name: str) -> Job | None:
+        """Who takes a free lane of a backend (decisions 12 to 15)."""
+        queues, state = self.backends[name], self.states[name]
+        if queues.session is not None:  # exclusive: only its own, and nothing holds it back
+            return self.oldest_queued(queues.session)
+        if state.status is not BackendStatus.ONLINE:
+            return None
+        job = self.first_priority(queues)
+        if job is not None:
+            return job
+        if queues.drain is not None:  # it starts with all lanes, and a calibrated QPU (decisions 6)
+            waits = queues.lanes or state.due or state.calibrating
+            return None if waits else self.oldest_queued(queues.drain)
+        return self.first_normal(queues)
+
+    def is_overtaken(self, session: Workload) -> bool:
+        """Whether a session that is next in line is so no longer.
+
+        Its first job is gone, or its instance at its limit. That others have a smaller share by now
+        changes nothing: once next in line it stays so, or it could starve.
+        """
+        head = self.first_of(self.backends[session.backend], session.instance)
+        is_first = head is not None and head.workload_id == session.id
+        return not is_first or self.ledger.is_limited(session.instance)
+
     def first_normal(self, queues: BackendQueues) -> Job | None:
-        """The job at the head of the normal queue."""
-        while queues.normal:
-            job = self.jobs.get(queues.normal[0][1])
+        """The job at the head of the normal queue.
+
+        An entry of `fair` is out of date when its instance has used more since, or has another
+        first job: its place is then further back. When an instance has less used, `stand_again`
+        enters it anew.
+        """
+        while queues.fair:
+            instance = queues.fair[0][2]
+            job = self.first_of(queues, instance)
+            if job is None or self.ledger.is_limited(instance):
+                heappop(queues.fair)
+                continue
+            place = policy.fair_order(self.ledger.share(instance), job)
+            if place == queues.fair[0]:
+                return job
+            heapreplace(queues.fair, place)
+        return None
+
+    def first_of(self, queues: BackendQueues, instance: str) -> Job | None:
+        """The first job of one instance in the normal queue."""
+        line = queues.normal.get(instance, [])
+        while line:
+            job = self.jobs.get(line[0][1])
             if job is not None and self._stands_in_normal(job):
                 return job
-            heappop(queues.normal)
+            heappop(line)
         return None
+
+    def stand_again(self, instance: str) -> None:
+        """An instance has less used than before: it may stand further ahead."""
+        for name, queues in self.backends.items():
+            job = self.first_of(queues, instance)
+            if job is not None:
+                heappush(queues.fair, policy.fair_order(self.ledger.share(instance), job))
+                self.touched_backends[name] = None
 
     def first_priority(self, queues: BackendQueues) -> Job | None:
         """The next job of the active batches that may start now."""
@@ -89,9 +168,11 @@ class Index:
         old = self.jobs.get(job.id)
         queues = self.backends[job.backend]
         is_final = job.status in FINAL
+        come_or_gone = (not is_final) - (old is not None)
+        self.pending[job.instance] = self.pending.get(job.instance, 0) + come_or_gone
         if job.workload_id is not None:
             self.touched_workloads[job.workload_id] = None
-            self.unfinished[job.workload_id] += (not is_final) - (old is not None)
+            self.unfinished[job.workload_id] += come_or_gone
         if is_final:
             self.jobs.pop(job.id, None)
         else:
@@ -143,16 +224,15 @@ class Index:
 
     def _enqueue(self, job: Job) -> None:
         """Put a queued job where it waits."""
-        queues = self.backends[job.backend]
         if job.workload_id is None:
-            heappush(queues.normal, (policy.queue_order(job), job.id))
+            self._stand_in_normal(job)
             return
         workload = self.workloads[job.workload_id]
         line = self.queued[workload.id]
         line[job.id] = None
         if workload.state is not WorkloadState.ACTIVE:
             if len(line) == 1:
-                heappush(queues.normal, (policy.queue_order(job), job.id))
+                self._stand_in_normal(job)
         elif workload.mode is Mode.BATCH:
             self._prioritise(workload, job)
 
@@ -163,15 +243,18 @@ class Index:
         line = self.queued[job.workload_id]
         was_oldest = next(iter(line)) == job.id
         del line[job.id]
-        if was_oldest and self.workloads[job.workload_id].state is not WorkloadState.ACTIVE:
-            self._stand_in_normal(job.workload_id)
+        oldest = self.oldest_queued(job.workload_id) if was_oldest else None
+        if oldest is not None and self._stands_in_normal(oldest):
+            self._stand_in_normal(oldest)
 
-    def _stand_in_normal(self, workload_id: str) -> None:
-        """A workload that is not active stands in the normal queue with its oldest job."""
-        oldest = self.oldest_queued(workload_id)
-        if oldest is not None:
-            queues = self.backends[oldest.backend]
-            heappush(queues.normal, (policy.queue_order(oldest), oldest.id))
+    def _stand_in_normal(self, job: Job) -> None:
+        """Enter a job in its instance's line, and the instance if the job is its first."""
+        queues = self.backends[job.backend]
+        line = queues.normal.setdefault(job.instance, [])
+        heappush(line, (policy.queue_order(job), job.id))
+        if line[0][1] == job.id:
+            share = self.ledger.share(job.instance)
+            heappush(queues.fair, policy.fair_order(share, job))
 
     def _prioritise(self, batch: Workload, job: Job) -> None:
         """Let a queued job of an active batch jump the queue, unless a drain holds it back."""

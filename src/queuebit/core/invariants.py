@@ -3,7 +3,15 @@
 from typing import Any
 
 from queuebit.core import policy
-from queuebit.core.model import FINAL, Job, JobStatus, Mode, Stage, WorkloadState
+from queuebit.core.model import (
+    FINAL,
+    BackendStatus,
+    Job,
+    JobStatus,
+    Mode,
+    Stage,
+    WorkloadState,
+)
 from queuebit.core.queues import BackendQueues
 from queuebit.core.scheduler import Scheduler
 
@@ -15,12 +23,20 @@ def check(scheduler: Scheduler, now: int) -> None:
         _check_limits(scheduler, queues)
         _check_exclusivity(scheduler, queues)
         _check_drain(scheduler, queues)
+        _check_fair_share(scheduler, queues)
+        _check_calibration(scheduler, queues)
         _check_nothing_idles(scheduler, queues)
     due = scheduler.next_deadline()
     assert due is None or due > now, f"overdue at {now}: {due}"
     rebuilt = Scheduler(
         [queues.backend for queues in scheduler.index.backends.values()],
-        [*scheduler.jobs.values(), *scheduler.workloads.values()],
+        [
+            *scheduler.jobs.values(),
+            *scheduler.workloads.values(),
+            *scheduler.index.states.values(),
+        ],
+        instances=scheduler.ledger.instances.values(),
+        charges=scheduler.ledger.charges(),
     )
     assert picture(rebuilt) == picture(scheduler)
 
@@ -31,8 +47,11 @@ def picture(scheduler: Scheduler) -> dict[str, Any]:
     return {
         "jobs": dict(index.jobs),
         "workloads": dict(index.workloads),
+        "states": dict(index.states),
         "queued": {id_: list(line) for id_, line in index.queued.items()},
         "unfinished": dict(index.unfinished),
+        "pending": {instance: n for instance, n in index.pending.items() if n},
+        "used": {id_: scheduler.ledger.used_ms(id_) for id_ in scheduler.ledger.instances},
         "deadline": scheduler.next_deadline(),
         "backends": {name: _lines(scheduler, queues) for name, queues in index.backends.items()},
     }
@@ -49,7 +68,15 @@ def _lines(scheduler: Scheduler, queues: BackendQueues) -> dict[str, Any]:
         return workload is not None and workload.state is WorkloadState.ACTIVE
 
     return {
-        "normal": sorted({id_ for _, id_ in queues.normal if queued(id_) and not active(id_)}),
+        "normal": sorted(
+            {
+                id_
+                for line in queues.normal.values()
+                for _, id_ in line
+                if queued(id_) and not active(id_)
+            }
+        ),
+        "first": scheduler.index.first_normal(queues),
         "priority": sorted({entry for entry in queues.priority if queued(entry[1])}),
         "held": sorted({id_ for id_ in queues.held if queued(id_)}),
         "ready": sorted(
@@ -115,7 +142,26 @@ def _check_drain(scheduler: Scheduler, queues: BackendQueues) -> None:
     """Who is next in line stands at the head of the normal queue (decisions 12)."""
     if queues.drain is None:
         return
-    standing = [
+    instance = scheduler.workloads[queues.drain].instance
+    assert not scheduler.ledger.is_limited(instance)
+    standing = [j for j in _standing(scheduler, queues) if j.instance == instance]
+    assert min(standing, key=policy.queue_order).workload_id == queues.drain
+
+
+def _check_fair_share(scheduler: Scheduler, queues: BackendQueues) -> None:
+    """The head of the normal queue is the oldest job of who has the least share (semantics 2.2)."""
+    ledger = scheduler.ledger
+    first = min(
+        (job for job in _standing(scheduler, queues) if not ledger.is_limited(job.instance)),
+        key=lambda job: (ledger.share(job.instance), job.seq),
+        default=None,
+    )
+    assert scheduler.index.first_normal(queues) == first
+
+
+def _standing(scheduler: Scheduler, queues: BackendQueues) -> list[Job]:
+    """Queued jobs that do not jump the queue."""
+    return [
         job
         for job in _jobs_on(scheduler, queues)
         if job.status is JobStatus.QUEUED
@@ -124,24 +170,43 @@ def _check_drain(scheduler: Scheduler, queues: BackendQueues) -> None:
             or workload.state is not WorkloadState.ACTIVE
         )
     ]
-    assert min(standing, key=policy.queue_order).workload_id == queues.drain
+
+
+def _check_calibration(scheduler: Scheduler, queues: BackendQueues) -> None:
+    """A calibration has the QPU alone, and never while a session is active (decisions 6)."""
+    state = scheduler.index.states[queues.backend.name]
+    if state.calibrating is not None:
+        assert not queues.qpu
+        assert queues.session is None
+    kinds = [kind for kind, _ in state.scheduled] + [*state.due]
+    kinds += [] if state.calibrating is None else [state.calibrating]
+    assert len(kinds) == len(set(kinds))
 
 
 def _check_nothing_idles(scheduler: Scheduler, queues: BackendQueues) -> None:
     """Nothing waits for a lane or the QPU that may have it (semantics 2.1, decisions 12)."""
     jobs = _jobs_on(scheduler, queues)
-    if queues.has_free_qpu:
+    state = scheduler.index.states[queues.backend.name]
+    calibrates = state.calibrating is not None or (state.due and queues.session is None)
+    if queues.has_free_qpu and not calibrates:
         assert not [job for job in jobs if job.stage is Stage.READY]
-    queued = sorted((j for j in jobs if j.status is JobStatus.QUEUED), key=lambda j: j.seq)
+    # An instance at its limit waits for its window; its active workloads go on (semantics 5.5).
+    waits = {j.id for j in _standing(scheduler, queues) if scheduler.ledger.is_limited(j.instance)}
+    queued = sorted(
+        (j for j in jobs if j.status is JobStatus.QUEUED and j.id not in waits),
+        key=lambda j: j.seq,
+    )
     if not queues.has_free_lane or not queued:
         return
     if queues.session is not None:
         assert all(job.workload_id != queues.session for job in queued)
         return
+    if state.status is not BackendStatus.ONLINE:
+        return
     # Whatever waits beside a free lane waits for a session that is next in line, which itself waits
     # for others to leave; and nothing that an active batch had queued before waits.
     assert queues.drain is not None, f"{queued[0].id} waits beside a free lane"
-    assert queues.lanes, "a session that is next in line waits for empty lanes only"
+    assert queues.lanes or calibrates, "a session that is next waits for nothing but empty lanes"
     drain_seq = scheduler.workloads[queues.drain].drain_seq
     assert drain_seq is not None
     for job in queued:

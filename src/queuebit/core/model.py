@@ -67,6 +67,7 @@ class Job:
     status: JobStatus = JobStatus.QUEUED
     stage: Stage | None = None  # None: not running
     run: int = 0  # how often it was started; news of an earlier run is ignored
+    limit_ms: int | None = None  # most QPU time that it may take; None: no limit
     estimated_ms: int | None = None  # QPU time that it should take; None: not known yet
     usage_ms: int = 0  # QPU time charged
     started_at: int | None = None  # None: not started
@@ -89,7 +90,7 @@ class Workload:
     created_at: int
     max_ttl_ms: int  # wall clock from the first job's start (semantics 3.1)
     interactive_ttl_ms: int  # how long it may idle while active (semantics 3.2)
-    active_ttl_ms: int  # how long it may be active in all (semantics 3.3); not enforced yet
+    active_ttl_ms: int  # how long it may be active in all (semantics 3.3)
     unused_ttl_ms: int  # how long it may stay open without any unfinished job (decisions 16)
     state: WorkloadState = WorkloadState.OPEN
     state_reason: str = "session_created"
@@ -106,6 +107,44 @@ class Workload:
     transitions: tuple[tuple[WorkloadState, int], ...] = ()  # every state it took, and when
 
 
+class OnLimit(StrEnum):
+    """What happens to an instance that has used all that it may (semantics 5.5)."""
+
+    WAIT = "wait"  # what is submitted waits until the window rolls; active workloads go on
+    STOP = "stop"  # running jobs are stopped and nothing is accepted (decisions 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """Who is charged, and what they may use; configuration, not state."""
+
+    id: str
+    allocation_ms: int | None = None  # weight in the fair share; None: order of arrival alone
+    limit_ms: int | None = None  # most QPU time in the window; None: no limit
+    window_ms: int | None = None  # how far back usage counts; None: since `since`
+    since: int = 0  # usage before it does not count
+    on_limit: OnLimit = OnLimit.WAIT
+    pending_max: int | None = None  # jobs queued or running at once; None: no limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """QPU time charged to an instance."""
+
+    instance: str
+    at: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Work on the QPU itself, done again and again; configuration, not state (semantics 2.7)."""
+
+    kind: str
+    every_ms: int  # from the end of one to when the next is due
+    lasts_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """What the scheduler needs to know of a backend; configuration, not state."""
@@ -113,6 +152,34 @@ class Backend:
     name: str
     lanes: int = 5  # jobs running at once (FAQ: "five for most backends today")
     qpu_slots: int = 1  # jobs on the QPU at once
+    calibrations: tuple[Calibration, ...] = ()
 
 
-Record = Job | Workload
+class BackendStatus(StrEnum):
+    """Whether a backend starts jobs; the values are the backends API's own (semantics 2.8)."""
+
+    ONLINE = "online"
+    PAUSED = "paused"  # accepts jobs and starts none; an active session goes on
+    OFFLINE = "offline"  # the same, for maintenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendState:
+    """What becomes of a backend beside its jobs."""
+
+    id: str  # the backend's name
+    status: BackendStatus = BackendStatus.ONLINE
+    status_reason: str = "available"
+    scheduled: tuple[tuple[str, int], ...] = ()  # kinds of calibration, and when each is due
+    due: tuple[str, ...] = ()  # kinds that wait for the QPU, first due first
+    calibrating: str | None = None  # the kind that has the QPU; None: none has
+    run: int = 0  # calibrations started; news of an earlier one is ignored
+    calibrated_at: int | None = None  # end of the latest calibration; None: none yet
+
+    @property
+    def backend(self) -> str:
+        """The backend's name, as other records have it."""
+        return self.id
+
+
+Record = Job | Workload | BackendState

@@ -5,6 +5,7 @@ What is not in a table does not happen. docs/states.md is drawn from the tables.
 
 from dataclasses import replace
 
+from queuebit.core.events import JobSubmitted, WorkloadOpened
 from queuebit.core.model import Job, JobStatus, Stage, Workload, WorkloadState
 
 JOB_MOVES = frozenset(
@@ -87,3 +88,47 @@ def to_state(workload: Workload, to: WorkloadState, at: int, why: str) -> Worklo
             return replace(moved, idle_since=None, closed_at=at)
         case WorkloadState.OPEN:  # pragma: no cover - not in the table
             raise AssertionError("no workload opens twice")
+
+
+def submitted(event: JobSubmitted, seq: int, now: int) -> Job:
+    """A new job."""
+    return Job(
+        id=event.job_id,
+        seq=seq,
+        instance=event.instance,
+        backend=event.backend,
+        workload_id=event.workload_id,
+        created_at=now,
+        limit_ms=event.limit_ms,
+        estimated_ms=event.estimated_ms,
+    )
+
+
+def opened(event: WorkloadOpened, seq: int, now: int) -> Workload:
+    """A new batch or session."""
+    return Workload(
+        id=event.workload_id,
+        seq=seq,
+        instance=event.instance,
+        backend=event.backend,
+        mode=event.mode,
+        created_at=now,
+        max_ttl_ms=event.max_ttl_ms,
+        interactive_ttl_ms=event.interactive_ttl_ms,
+        active_ttl_ms=event.active_ttl_ms,
+        unused_ttl_ms=event.unused_ttl_ms,
+        idle_since=now,
+        transitions=((WorkloadState.OPEN, now),),
+    )
+
+
+def begun_again(job: Job) -> Job:
+    """A running job, from the beginning, with nothing charged yet (decisions 23)."""
+    return replace(
+        to_stage(job, Stage.PREPARE),
+        run=job.run + 1,
+        usage_ms=0,
+        ready_at=None,
+        quantum_started_at=None,
+        quantum_ended_at=None,
+    )

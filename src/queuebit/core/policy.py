@@ -1,14 +1,21 @@
 """Who is next, and when time is up: pure functions of records."""
 
-from queuebit.core.model import Job, Mode, Workload, WorkloadState
+from queuebit.core.events import JobSubmitted, Refusal, Rule
+from queuebit.core.model import Instance, Job, Mode, OnLimit, Stage, Workload, WorkloadState
 
 
 def queue_order(job: Job) -> int:
-    """Place in the normal queue: the smallest goes first.
-
-    Oldest first. Fair share between instances by usage and allocation has its place here (issue 3).
-    """
+    """Place among the jobs of one instance in the normal queue: oldest first (semantics 2.2)."""
     return job.seq
+
+
+def fair_order(share: float, first: Job) -> tuple[float, int, str]:
+    """Place of an instance in the normal queue (semantics 2.2, decisions 15).
+
+    `share` is what it has used of its allocation; `first` its first job. Least share first, then
+    the oldest job.
+    """
+    return (share, queue_order(first), first.instance)
 
 
 def priority_order(batch: Workload, job: Job) -> tuple[int, int, int]:
@@ -46,6 +53,14 @@ def max_ttl_at(workload: Workload, *, has_queued: bool) -> int | None:
     return workload.started_at + workload.max_ttl_ms
 
 
+def active_ttl_at(workload: Workload, *, has_queued: bool) -> int | None:
+    """When the active TTL is used up; counts all active time, not renewed (decisions 19)."""
+    if workload.state is not WorkloadState.ACTIVE or not (workload.accepting_jobs or has_queued):
+        return None
+    assert workload.activated_at is not None
+    return workload.activated_at + workload.active_ttl_ms - workload.active_ms
+
+
 def idle_ttl_at(workload: Workload) -> int | None:
     """When the workload has idled too long: interactive TTL, or never used (semantics 3.2, 3.4)."""
     if workload.idle_since is None:
@@ -58,5 +73,53 @@ def idle_ttl_at(workload: Workload) -> int | None:
 
 def deadline(workload: Workload, *, has_queued: bool) -> int | None:
     """The earliest instant at which time alone changes the workload; None if it never does."""
-    instants = (max_ttl_at(workload, has_queued=has_queued), idle_ttl_at(workload))
+    instants = (
+        max_ttl_at(workload, has_queued=has_queued),
+        active_ttl_at(workload, has_queued=has_queued),
+        idle_ttl_at(workload),
+    )
     return min((at for at in instants if at is not None), default=None)
+
+
+def job_limit_at(job: Job) -> int | None:
+    """When a job on the QPU has had all that it may; None if it will not come to that.
+
+    Counts QPU time only (semantics 3.5). A simulation may last longer than the QPU would have, so
+    only a job that is expected to exceed its limit is watched.
+    """
+    if job.stage is not Stage.QUANTUM or job.limit_ms is None or job.estimated_ms is None:
+        return None
+    if job.estimated_ms <= job.limit_ms:
+        return None
+    assert job.quantum_started_at is not None
+    return job.quantum_started_at + job.limit_ms
+
+
+def not_of(workload: Workload, event: JobSubmitted) -> Refusal | None:
+    """Why a workload does not take a job; None if it does (decisions 17, 18)."""
+    if not workload.accepting_jobs:
+        return Refusal(Rule.WORKLOAD_CLOSED, f"Session {workload.id} is closed.")
+    if workload.instance != event.instance:
+        return Refusal(Rule.WRONG_INSTANCE, f"Session {workload.id} belongs to another instance.")
+    if workload.backend != event.backend:
+        return Refusal(
+            Rule.WRONG_BACKEND,
+            f"The job's backend {event.backend} is not {workload.backend}, "
+            f"the backend of session {workload.id}.",
+        )
+    return None
+
+
+def over_limit(instance: Instance, *, is_limited: bool, pending: int) -> Refusal | None:
+    """Why an instance may submit nothing now; None if it may (semantics 5.5, 6.2).
+
+    `is_limited`: it has used all that it may; `pending`: its jobs queued or running.
+    """
+    if is_limited and instance.on_limit is OnLimit.STOP:
+        return Refusal(Rule.USAGE_LIMIT, "Usage exceeds instance limit.")
+    if instance.pending_max is not None and pending >= instance.pending_max:
+        return Refusal(
+            Rule.PENDING_LIMIT,
+            f"The instance has {pending} pending jobs; its limit is {instance.pending_max}.",
+        )
+    return None

@@ -14,8 +14,10 @@ class BackendQueues:
     """The lines of one backend."""
 
     backend: Backend
-    normal: list[tuple[int, str]] = field(default_factory=list)
-    """Jobs in job mode, and of each workload that is not active its oldest queued job."""
+    normal: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """For each instance: jobs in job mode, and of each workload that is not active its oldest."""
+    fair: list[tuple[float, int, str]] = field(default_factory=list)
+    """The instances that stand in the normal queue, by `policy.fair_order`."""
     priority: list[tuple[tuple[int, int, int], str]] = field(default_factory=list)
     """Queued jobs of active batches."""
     held: list[str] = field(default_factory=list)

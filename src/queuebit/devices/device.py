@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, ParameterExpression
+from qiskit.circuit import ControlFlowOp, ParameterExpression, Qubit
 from qiskit.transpiler import Target
 
 from queuebit.config import BackendConfig
@@ -16,9 +16,17 @@ from queuebit.devices.channels import Channels
 from queuebit.devices.exact import Exact
 from queuebit.devices.isa import Isa
 from queuebit.devices.noise import Noise
-from queuebit.devices.planning import Limits, Plan, check_output, default_limits, pieces, plan
+from queuebit.devices.planning import (
+    Limits,
+    Plan,
+    check_output,
+    default_limits,
+    pieces,
+    plan,
+    surely_fits,
+)
 from queuebit.devices.ptm import GROUND, readings
-from queuebit.devices.reading import Op, Part, read_whole, split
+from queuebit.devices.reading import CLASSICAL, Op, Part, read_whole, split
 from queuebit.devices.snapshot import FAULTY_ERROR, Snapshot
 from queuebit.devices.target import Wires, build_target
 from queuebit.devices.trajectories import Trajectories, Trajectory
@@ -91,8 +99,14 @@ class Device:
         return self._isa.duration_s(circuit)
 
     def check(self, experiments: Sequence[Experiment]) -> None:
-        """Refuse, with InvalidInput, what `sample` would refuse; runs nothing."""
-        self._plan(experiments)
+        """Refuse, with InvalidInput, what `sample` would refuse; runs nothing.
+
+        Most circuits are small and known to fit without a plan, which costs many times as much.
+        """
+        limits = self._limits_of(experiments)
+        for index, one in enumerate(experiments):
+            if not _surely_fits(one, limits):
+                self._pieces(index, one, limits)
 
     def sample(self, experiments: Sequence[Experiment], *, seed: int | None = None) -> Samples:
         """Run every experiment; same seed, same bits, whatever ran before."""
@@ -121,23 +135,35 @@ class Device:
         return Samples(bits, metadata)
 
     def _plan(self, experiments: Sequence[Experiment]) -> list[_Piece]:
+        limits = self._limits_of(experiments)
+        return [
+            piece
+            for index, one in enumerate(experiments)
+            for piece in self._pieces(index, one, limits)
+        ]
+
+    def _limits_of(self, experiments: Sequence[Experiment]) -> Limits:
+        """What each of them may use; refuses all if their results are too large."""
         limits = self._limits or default_limits()
         check_output([(len(e.values), e.shots, e.circuit.num_clbits) for e in experiments], limits)
+        return limits
+
+    @staticmethod
+    def _pieces(index: int, one: Experiment, limits: Limits) -> list[_Piece]:
+        if one.circuit.num_input_vars:
+            raise InvalidInput(f"circuit {index} has input variables without values")
         work = []
-        for index, one in enumerate(experiments):
-            if one.circuit.num_input_vars:
-                raise InvalidInput(f"circuit {index} has input variables without values")
-            rows = len(one.values)
-            for part in split(read_whole(one.circuit)):
-                if not part.clbits:
-                    continue
-                repeated = not (one.circuit.num_parameters and any(map(_has_parameters, part.ops)))
-                if _is_single(part):
-                    work.append(_Piece(index, part, repeated, None))
-                    continue
-                runs = (1, rows * one.shots) if repeated else (rows, one.shots)
-                label = f"Circuit {index}"
-                work.append(_Piece(index, part, repeated, plan(part, *runs, limits, label)))
+        rows = len(one.values)
+        for part in split(read_whole(one.circuit)):
+            if not part.clbits:
+                continue
+            repeated = not (one.circuit.num_parameters and any(map(_has_parameters, part.ops)))
+            if _is_single(part):
+                work.append(_Piece(index, part, repeated, None))
+                continue
+            runs = (1, rows * one.shots) if repeated else (rows, one.shots)
+            label = f"Circuit {index}"
+            work.append(_Piece(index, part, repeated, plan(part, *runs, limits, label)))
         return work
 
     def _singles(
@@ -223,6 +249,20 @@ class Device:
     ) -> None:
         shape = (len(one.values), one.shots, len(piece.part.clbits))
         bits[piece.index][:, :, piece.part.clbits] = made.reshape(shape)
+
+
+def _surely_fits(one: Experiment, limits: Limits) -> bool:
+    circuit = one.circuit
+    if circuit.num_input_vars or not CLASSICAL.isdisjoint(circuit.count_ops()):
+        return False
+    joined: set[Qubit] = set()
+    for instruction in circuit.data:
+        qubits = instruction.qubits
+        if len(qubits) > 1 and instruction.name != "barrier":
+            joined.update(qubits)
+    runs = max(1, len(one.values)) * one.shots
+    operations = len(circuit.data)
+    return surely_fits(qubits=len(joined), operations=operations, runs=runs, limits=limits)
 
 
 def _has_parameters(op: Op) -> bool:

@@ -18,6 +18,7 @@ FAR_NUMBER_S = 1e-8  # and when they do not
 CACHED_NUMBERS = 2**20
 SHOT_STEP_S = 2e-6  # one operation of one trajectory
 AMPLITUDE_S = 2e-9  # each amplitude of a state vector that it touches
+DRAW_S = 1e-7  # one shot of one set of values
 BOND_S = 1e-5  # one two-qubit operation on a matrix product state, times its bond dimension squared
 
 EARLY_QUBITS = 7
@@ -79,6 +80,22 @@ def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> None
         )
 
 
+def surely_fits(*, qubits: int, operations: int, runs: int, limits: Limits) -> bool:
+    """Whether `plan` refuses no part of a circuit, judged by its size; False: perhaps it does.
+
+    `qubits` are those that operations on several of them join. There is no control flow among the
+    `operations`. `runs` are the sets of values times the shots.
+    """
+    numbers = 1 << 2 * qubits  # of the largest state
+    if numbers * 8 * COPIES > limits.memory_bytes:  # not even one shot at a time
+        return False
+    # Rounds are no more than runs; and as the last one may be nearly empty, both in sets of values
+    # and in shots, all of them together have room for less than four times the runs.
+    room = 4 * runs
+    seconds = operations * (runs * STEP_S + room * numbers * FAR_NUMBER_S) + room * DRAW_S
+    return seconds <= limits.seconds
+
+
 def plan(part: Part, rows: int, shots: int, limits: Limits, label: str) -> Plan:
     """The best way to run `part`; refuses what none can run within `limits`."""
     best = _exact(part, rows, shots, limits)
@@ -138,7 +155,7 @@ def _exact_cost(ordered: list[Step], rows: int, shots: int) -> Cost:
         most = max(most, numbers)
         if not step.deferred:
             live.difference_update(step.gone)
-    seconds += 1e-7 * rows * shots
+    seconds += DRAW_S * rows * shots
     return Cost(seconds, most * 8 * COPIES)
 
 

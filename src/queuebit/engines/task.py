@@ -13,6 +13,9 @@ class Task:
 
     `stage` None means: only validate the parameters, before the job is accepted. A worker reads
     and writes the payload store itself; nothing large passes through the service.
+
+    `only_estimate`, of a validation: there will be no job. Limits that it would break are told in
+    the metrics, and are no error.
     """
 
     job_id: str
@@ -20,13 +23,14 @@ class Task:
     stage: Stage | None
     program_id: str
     backend: str
+    only_estimate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a task. `error` None means that it went well."""
 
-    estimated_ms: int | None = None  # of prepare: QPU time that the job should take
+    estimated_ms: int | None = None  # of validation and prepare: QPU time it should take
     usage_ms: int = 0  # of quantum: QPU time to charge
     metrics: Mapping[str, Any] = field(default_factory=dict)  # JSON values, for the job's metrics
     log: tuple[str, ...] = ()  # lines for the job's log

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import qiskit_aer.noise  # noqa: F401 - devices import it when they need it; here it is shared
@@ -75,9 +76,12 @@ class Worker:
     def _stage(self, task: Task) -> Outcome:
         device = self._device(task.backend)
         match task.stage:
+            case None if task.only_estimate:
+                told, over = program.estimate(task.program_id, self._read(task, "params"), device)
+                return Outcome(estimated_ms=told.estimated_ms, metrics=_metrics(told, over))
             case None:
-                program.validate(task.program_id, self._read(task, "params"), device)
-                return Outcome()
+                told = program.validate(task.program_id, self._read(task, "params"), device)
+                return Outcome(estimated_ms=told.estimated_ms)
             case Stage.PREPARE:
                 prepared = program.prepare(task.program_id, self._read(task, "params"), device)
                 self._write(task, "prepared", prepared.work)
@@ -123,6 +127,20 @@ def main(pipe: socket.socket) -> None:
     backends, folder = receive(pipe)
     worker = Worker(backends, Payloads(Path(folder)))
     serve(pipe, worker.run, worker.warm_up)
+
+
+def _metrics(told: program.Estimate, over: Sequence[RequestError]) -> dict[str, Any]:
+    """An estimate, as JSON; the size is that of the largest circuit."""
+    return {
+        "overhead_ms": told.overhead_ms,
+        "circuits": told.circuits,
+        "executions": told.executions,
+        "qubits": max([qubits for qubits, _ in told.sizes], default=0),
+        "depth": max([depth for _, depth in told.sizes], default=0),
+        "limits": [
+            {"code": one.code, "message": one.message, "solution": one.solution} for one in over
+        ],
+    }
 
 
 def _fault(task: Task, what: str) -> Outcome:

@@ -1,6 +1,6 @@
 """The estimator: expectation values of observables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, prod
@@ -60,7 +60,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An estimator job that was checked."""
+    """An estimator job that can run, unless it is over a limit."""
 
     pubs: list[Pub]
     circuits: list[QuantumCircuit]
@@ -91,6 +91,18 @@ class Plan:
             experiments.append(calibration.experiment(self.num_qubits))
         done = Done(self.pubs, flips, places, calibration, self.settings.metadata(), self.tagged)
         return experiments, done
+
+    def over_limits(self) -> Iterator[InvalidInput]:
+        """The limits that the job breaks."""
+        yield from limits.bits(
+            (
+                len(pub.configurations) * pub.randomizations,
+                pub.shots_each,
+                len(pub.qubits) + circuit.num_clbits,
+            )
+            for pub, circuit in zip(self.pubs, self.circuits, strict=True)
+        )
+        yield from limits.sizes(self.circuits)
 
     def _calibration(self, rng: np.random.Generator) -> Calibration | None:
         qubits = sorted({qubit for pub in self.pubs for qubit in pub.qubits})
@@ -176,10 +188,6 @@ def plan(params: dict[str, Any], device: Device) -> Plan:
         )
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
-    limits.check_bits(
-        (len(pub.configurations) * pub.randomizations, pub.shots_each, len(pub.qubits) + extra)
-        for pub, extra in zip(checked, (c.num_clbits for c in circuits), strict=True)
-    )
     pubs.check_circuits(circuits, device)
     if missing := {"rz", "sx"} - set(device.target.operation_names):
         raise InvalidInput(

@@ -1,7 +1,10 @@
-"""What one job may ask for (semantics 6.1): told before it is queued."""
+"""What one job may ask for (semantics 6.1): told before it is queued.
+
+Each function yields the rules that a job breaks, as the errors that refuse it.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp, ForLoopOp, Operation
@@ -21,35 +24,35 @@ TWO_QUBIT_GATES_MAX = 5_000_000  # per circuit
 UNROLLED_MAX = 1_000_000  # instructions of a circuit, loops unrolled, as a simulator runs them
 
 
-def check_executions(runs: Iterable[tuple[int, int]]) -> None:
-    """Refuses a job whose circuits x shots are too many."""
-    executions = sum(circuits * shots for circuits, shots in runs)
-    if executions > EXECUTIONS_MAX:
-        raise InvalidInput(
-            f"the job asks for {executions} executions (circuits x shots); "
+def executions(runs: Iterable[tuple[int, int]]) -> Iterator[InvalidInput]:
+    """A job's circuits x shots may be too many."""
+    asked = sum(circuits * shots for circuits, shots in runs)
+    if asked > EXECUTIONS_MAX:
+        yield InvalidInput(
+            f"the job asks for {asked} executions (circuits x shots); "
             f"the limit is {EXECUTIONS_MAX}",
             1208,
             "Split the job, or use fewer shots.",
         )
 
 
-def check_bits(runs: Iterable[tuple[int, int, int]]) -> None:
-    """Refuses a job that measures more than a worker can hold: circuits x shots x bits."""
-    bits = sum(circuits * shots * size for circuits, shots, size in runs)
-    if bits > BITS_MAX:
-        raise InvalidInput(
-            f"the job measures {bits} bits (circuits x shots x bits); the limit is {BITS_MAX}",
+def bits(runs: Iterable[tuple[int, int, int]]) -> Iterator[InvalidInput]:
+    """A job may measure more than a worker can hold: circuits x shots x bits."""
+    measured = sum(circuits * shots * size for circuits, shots, size in runs)
+    if measured > BITS_MAX:
+        yield InvalidInput(
+            f"the job measures {measured} bits (circuits x shots x bits); the limit is {BITS_MAX}",
             5302,
             "Split the job, or use fewer shots.",
         )
 
 
-def check_sizes(circuits: Sequence[QuantumCircuit]) -> None:
-    """Refuses circuits of too many instructions, alone or together on one qubit."""
+def sizes(circuits: Sequence[QuantumCircuit]) -> Iterator[InvalidInput]:
+    """Circuits may be of too many instructions, alone or together on one qubit."""
     counts = [_count(circuit) for circuit in circuits]
     for number, (circuit, count) in enumerate(zip(circuits, counts, strict=True)):
         if count.total() > UNROLLED_MAX and circuit.has_control_flow_op():
-            raise InvalidInput(
+            yield InvalidInput(
                 f"PUB {number}: {count.total()} instructions with its loops unrolled; "
                 f"the limit is {UNROLLED_MAX}",
                 8031,
@@ -58,7 +61,7 @@ def check_sizes(circuits: Sequence[QuantumCircuit]) -> None:
         sums = {name: count[name] for name in GATES_MAX} | {"two-qubit": two_qubit}
         for name, limit in (GATES_MAX | {"two-qubit": TWO_QUBIT_GATES_MAX}).items():
             if sums[name] > limit:
-                raise InvalidInput(
+                yield InvalidInput(
                     f"PUB {number}: {sums[name]} {name} gates; the limit is {limit}", 8031
                 )
     # No qubit can have more than all together; only a giant needs the slow look.
@@ -69,7 +72,7 @@ def check_sizes(circuits: Sequence[QuantumCircuit]) -> None:
         _weigh(circuit, range(circuit.num_qubits), 1, weights)
     qubit, weight = max(weights.items(), key=lambda item: item[1])
     if weight > QUBIT_WEIGHT_MAX:
-        raise InvalidInput(
+        yield InvalidInput(
             f"the job puts {weight} control-system instructions on qubit {qubit}; "
             f"the limit is {QUBIT_WEIGHT_MAX}",
             8031,

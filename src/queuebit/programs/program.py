@@ -6,7 +6,7 @@ Called by workers. A RequestError is the user's mistake; anything else is ours.
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import prod
@@ -20,7 +20,7 @@ from qiskit import QuantumCircuit, qpy
 
 from queuebit.core import usage
 from queuebit.devices.device import Device, Experiment
-from queuebit.errors import NotFound
+from queuebit.errors import InvalidInput, NotFound
 from queuebit.programs import codec, estimator, sampler
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
@@ -34,6 +34,22 @@ PROGRAMS: dict[str, Callable[[dict[str, Any], Device], Plan]] = {
     "sampler": sampler.plan,
     "estimator": estimator.plan,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job should take of the real QPU."""
+
+    estimated_ms: int
+    """QPU time in all."""
+    overhead_ms: int
+    """The part of it that the job costs beside its circuits."""
+    circuits: int
+    """After broadcasting."""
+    executions: int
+    """Circuits times shots."""
+    sizes: list[tuple[int, int]]
+    """Qubits used and depth of each circuit, before broadcasting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,54 +99,66 @@ class _Raw:
     stop: datetime
 
 
-def validate(program_id: str, params: bytes, device: Device) -> None:
+def validate(program_id: str, params: bytes, device: Device) -> Estimate:
     """Check everything that can be checked before the job is accepted; RequestError if it fails."""
-    experiments, _ = _plan(program_id, params, device).experiments()
+    known = _known(program_id, params, device)
+    for broken in known.plan.over_limits():
+        raise broken
+    experiments, _ = known.plan.experiments()
     device.check(experiments)
+    return known.estimated(experiments, device)
+
+
+def estimate(program_id: str, params: bytes, device: Device) -> tuple[Estimate, list[InvalidInput]]:
+    """What a job would take, and for which limits `validate` would refuse it.
+
+    RequestError if it could not run even without them.
+    """
+    known = _known(program_id, params, device)
+    over = list(known.plan.over_limits())
+    experiments, _ = known.plan.experiments()
+    if not over:  # the simulator's own limits; it need not look at what is refused anyway
+        try:
+            device.check(experiments)
+        except InvalidInput as error:
+            over.append(error)
+    try:
+        return known.estimated(experiments, device), over
+    except OverflowError:  # loops in loops that would outlast the universe
+        raise over[0] from None
 
 
 def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
     """Make the circuits that will run."""
-    plan = _plan(program_id, params, device)
-    experiments, done = plan.experiments()
-    sizes = [_size(experiment.circuit) for experiment in experiments]
-    circuits = sum(len(experiment.values) for experiment in experiments)
-    estimated_ms = usage.qpu_ms(
-        overhead_ms=usage.overhead_ms(
-            circuits=circuits,
-            qubits=round(fmean([width for width, _ in sizes] or [0])),
-            depth=round(fmean([depth for _, depth in sizes] or [0])),
-        ),
-        runs=(
-            (
-                device.duration_s(experiment.circuit) + plan.rep_delay_s,
-                len(experiment.values) * experiment.shots,
-            )
-            for experiment in experiments
-        ),
-    )
+    known = _known(program_id, params, device)
+    experiments, done = known.plan.experiments()
+    told = known.estimated(experiments, device)
     packed = io.BytesIO()
     if experiments:
         qpy.dump([experiment.circuit for experiment in experiments], packed)
-    executions = sum(len(e.values) * e.shots for e in experiments)
     return Prepared(
-        estimated_ms,
+        told.estimated_ms,
         _Work(
             packed.getvalue(),
             [(experiment.values, experiment.shots) for experiment in experiments],
             done,
-            plan.seed,
-            estimated_ms,
+            known.plan.seed,
+            told.estimated_ms,
         ),
         # The names of the metrics API up to 2026-02-15 (rest.md 5.9).
         metrics={
-            "executions": executions,
+            "executions": told.executions,
             "qiskit_version": qiskit.__version__,
-            "num_circuits": circuits,
-            "num_qubits": [width for width, _ in sizes],
-            "circuit_depths": [depth for _, depth in sizes],
+            "num_circuits": told.circuits,
+            "num_qubits": [width for width, _ in told.sizes],
+            "circuit_depths": [depth for _, depth in told.sizes],
         },
-        log=(f"prepared circuits={circuits} executions={executions} estimated_ms={estimated_ms}",),
+        log=(
+            (
+                f"prepared circuits={told.circuits} executions={told.executions} "
+                f"estimated_ms={told.estimated_ms}"
+            ),
+        ),
     )
 
 
@@ -169,38 +197,74 @@ def finish(program_id: str, work: object, raw: object, device: Device) -> bytes:
     return codec.encode(result, tagged=work.done.tagged)
 
 
+@dataclass(slots=True)
+class _Known:
+    """A plan, and what it should take."""
+
+    plan: Plan
+    params_bytes: int
+    estimate: Estimate | None = None
+
+    def estimated(self, experiments: Sequence[Experiment], device: Device) -> Estimate:
+        """What the plan's `experiments` should take; for large circuits as slow as decoding."""
+        if self.estimate is None:
+            self.estimate = _estimate(self.plan, experiments, device)
+        return self.estimate
+
+
 class _Plans:
     """The plans that this worker made last, by the digest of their parameters."""
 
     def __init__(self) -> None:
-        self._plans: OrderedDict[tuple[str, str, bytes], tuple[int, Plan]] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, str, bytes], _Known] = OrderedDict()
 
-    def get(self, program_id: str, params: bytes, device: Device) -> Plan:
+    def get(self, program_id: str, params: bytes, device: Device) -> _Known:
         """The plan; made if it is not known."""
         key = (program_id, device.name, hashlib.sha256(params).digest())
         if key in self._plans:
             self._plans.move_to_end(key)
-            return self._plans[key][1]
-        plan = PROGRAMS[program_id](codec.decode(params), device)
+            return self._plans[key]
+        known = _Known(PROGRAMS[program_id](codec.decode(params), device), len(params))
         if len(params) <= PLANNED_BYTES_MAX:
-            self._plans[key] = (len(params), plan)
+            self._plans[key] = known
         while len(self._plans) > PLANS_MAX or self._bytes() > PLANNED_BYTES_MAX:
             self._plans.popitem(last=False)
-        return plan
+        return known
 
     def _bytes(self) -> int:
-        return sum(size for size, _ in self._plans.values())
+        return sum(known.params_bytes for known in self._plans.values())
 
 
 _plans = _Plans()
 
 
-def _plan(program_id: str, params: bytes, device: Device) -> Plan:
+def _known(program_id: str, params: bytes, device: Device) -> _Known:
     if program_id not in PROGRAMS:
         raise NotFound(
             f"program {program_id[:50]!r} not found; there are: {', '.join(PROGRAMS)}", 1208
         )
     return _plans.get(program_id, params, device)
+
+
+def _estimate(plan: Plan, experiments: Sequence[Experiment], device: Device) -> Estimate:
+    sizes = [_size(experiment.circuit) for experiment in experiments]
+    runs = [len(experiment.values) * experiment.shots for experiment in experiments]
+    circuits = sum(len(experiment.values) for experiment in experiments)
+    overhead_ms = usage.overhead_ms(
+        circuits=circuits,
+        qubits=round(fmean([width for width, _ in sizes] or [0])),
+        depth=round(fmean([depth for _, depth in sizes] or [0])),
+    )
+    shot_s = [device.duration_s(one.circuit) + plan.rep_delay_s for one in experiments]
+    return Estimate(
+        estimated_ms=usage.qpu_ms(
+            overhead_ms=overhead_ms, runs=list(zip(shot_s, runs, strict=True))
+        ),
+        overhead_ms=overhead_ms,
+        circuits=circuits,
+        executions=sum(runs),
+        sizes=sizes,
+    )
 
 
 def _size(circuit: QuantumCircuit) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from queuebit.devices.device import Device
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec, limits
+from queuebit.programs import codec
 
 PUBS_MAX = 10_000  # of one job; IBM has no such limit, but nothing here may grow without one
 VERSION = 2  # semantics 6.2: "`version` must be 2"
@@ -95,11 +95,10 @@ def rows(circuit: QuantumCircuit, values: BindingsArray) -> NDArray[np.float64]:
 
 
 def check_circuits(circuits: Sequence[QuantumCircuit], device: Device) -> None:
-    """Refuses circuits that the device cannot run, or that are too large."""
+    """Refuses circuits that the device cannot run."""
     for number, circuit in enumerate(circuits):
         if error := device.isa_error(circuit):
             raise InvalidInput(f"PUB {number}: {error}", 1517, "Transpile it for the backend.")
-    limits.check_sizes(circuits)
 
 
 def _array(values: object, number: int) -> NDArray[np.float64]:

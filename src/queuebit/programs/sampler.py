@@ -1,7 +1,7 @@
 """The sampler: measured bits of circuits."""
 
 import keyword
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import prod
@@ -34,7 +34,7 @@ class Pub:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A sampler job that was checked."""
+    """A sampler job that can run, unless it is over a limit."""
 
     pubs: list[Pub]
     circuits: list[QuantumCircuit]
@@ -50,6 +50,14 @@ class Plan:
             for pub, circuit, rows in zip(self.pubs, self.circuits, self.values, strict=True)
         ]
         return experiments, Done(self.pubs, self.tagged)
+
+    def over_limits(self) -> Iterator[InvalidInput]:
+        """The limits that the job breaks."""
+        runs = [(len(rows), pub.shots) for pub, rows in zip(self.pubs, self.values, strict=True)]
+        yield from limits.executions(runs)
+        widths = [circuit.num_clbits for circuit in self.circuits]
+        yield from limits.bits((*run, width) for run, width in zip(runs, widths, strict=True))
+        yield from limits.sizes(self.circuits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +100,6 @@ def plan(params: dict[str, Any], device: Device) -> Plan:
         checked.append(Pub(bound.shape, shots, _registers(circuit, number), metadata))
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
-    limits.check_executions(
-        (len(rows), pub.shots) for pub, rows in zip(checked, values, strict=True)
-    )
-    limits.check_bits(
-        (len(rows), pub.shots, circuit.num_clbits)
-        for pub, rows, circuit in zip(checked, values, circuits, strict=True)
-    )
     pubs.check_circuits(circuits, device)
     return Plan(
         pubs=checked,

@@ -12,22 +12,24 @@ from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from queuebit.core.model import Job, Record, Workload
+from queuebit.core.model import BackendState, Charge, Job, Record, Workload
 from queuebit.errors import ServiceFault
-from queuebit.store import queries
+from queuebit.store import listing, queries
+from queuebit.store.charges import load_charges
 from queuebit.store.connect import connect, make_folder, refresh_statistics
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
+from queuebit.store.instants import latest_instant
+from queuebit.store.listing import WorkloadQuery
 from queuebit.store.migrations import migrate
 from queuebit.store.tables import (
-    JOB_CHANGES,
+    BACKEND_RECORD,
     JOB_DETAILS,
     JOB_RECORD,
-    WORKLOAD_CHANGES,
     WORKLOAD_DETAILS,
     WORKLOAD_RECORD,
 )
+from queuebit.store.writing import save_backends, save_jobs, save_workloads, write_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,27 @@ class JobQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadPage:
+    """One page of workloads in the wide sense: jobs in job mode, batches, sessions."""
+
+    entries: list[StoredJob | StoredWorkload]
+    count: int
+    """Of all that were asked for, before paging."""
+    more_before: bool
+    """Whether there are some ahead of these, in the order asked for."""
+    more_after: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What the scheduler is rebuilt from."""
 
     records: list[Record]
-    """Unclosed workloads, then unfinished jobs, each in order of `seq`."""
+    """States of backends; unclosed workloads, then unfinished jobs, each in order of `seq`."""
     last_seq: int
     """The highest ever given, also to what has ended or was deleted; 0: none yet."""
+    last_at: int
+    """The latest instant on record, likewise of everything; 0: none yet."""
 
 
 P = ParamSpec("P")
@@ -128,10 +144,23 @@ class Database:
             workloads = (await connection.execute(queries.OPEN_WORKLOADS)).mappings().all()
             jobs = (await connection.execute(queries.UNFINISHED_JOBS)).mappings().all()
             last_seq = (await connection.execute(queries.LAST_SEQ)).scalar_one()
+            last_end = (await connection.execute(queries.LAST_END)).scalar_one()
+            backends = (await connection.execute(queries.BACKENDS)).mappings().all()
         unfinished = [Job(**_pick(row, JOB_RECORD)) for row in jobs]
         unfinished.sort(key=attrgetter("seq"))
         unclosed = [Workload(**_pick(row, WORKLOAD_RECORD)) for row in workloads]
-        return Loaded(records=[*unclosed, *unfinished], last_seq=last_seq)
+        records: list[Record] = [*map(_backend_state, backends), *unclosed, *unfinished]
+        return Loaded(
+            records=records,
+            last_seq=last_seq,
+            last_at=max([last_end, *map(latest_instant, records)]),
+        )
+
+    @_to_its_end
+    async def charges(self, since: int) -> list[Charge]:
+        """What instances were charged for what ended at `since` or later."""
+        async with self._engines.reader.connect() as connection:
+            return await load_charges(connection, since)
 
     @_to_its_end
     async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
@@ -142,11 +171,13 @@ class Database:
         told = {detail.id: detail for detail in details}
         workloads = [record for record in records if isinstance(record, Workload)]
         jobs = [record for record in records if isinstance(record, Job)]
+        states = [record for record in records if isinstance(record, BackendState)]
         if not told.keys() <= {record.id for record in records}:
             raise ServiceFault(f"details without a record: {sorted(told)}")
         async with self._engines.writer.begin() as connection:
-            await _save_workloads(connection, workloads, told)  # first: jobs point to them
-            await _save_jobs(connection, jobs, told)
+            await save_workloads(connection, workloads, told)  # first: jobs point to them
+            await save_jobs(connection, jobs, told)
+            await save_backends(connection, states)
 
     @_to_its_end
     async def job(self, job_id: str) -> StoredJob | None:
@@ -183,26 +214,41 @@ class Database:
         return next((_stored_workload(row) for row in found), None)
 
     @_to_its_end
-    async def workloads(
-        self,
-        instance: str,
-        *,
-        limit: int = 50,
-        backend: str | None = None,
-        open_only: bool = False,
-    ) -> list[StoredWorkload]:
-        """Batches and sessions, newest first; `open_only`: those not closed."""
-        statement = queries.workloads_page(
-            instance, limit=limit, backend=backend, open_only=open_only
+    async def workloads(self, query: WorkloadQuery) -> WorkloadPage:
+        """One page of the workloads asked for, in order of (created_at, seq)."""
+        async with self._engines.reader.connect() as connection:
+            count = (await connection.execute(listing.count(query))).scalar_one()
+            places = (await connection.execute(listing.page(query))).all()
+            further, places = len(places) > query.limit, places[: query.limit]
+            behind = False
+            if places and (query.after or query.before):
+                _, *place = places[0]
+                found = await connection.execute(listing.any_behind(query, tuple(place)))
+                behind = found.scalar_one()
+            keys = {"keys": [place.id for place in places]}
+            rows = (await connection.execute(queries.JOBS, keys)).mappings().all()
+            others = (await connection.execute(queries.WORKLOADS, keys)).mappings().all()
+        entries: list[StoredJob | StoredWorkload] = [
+            *_stored_jobs(rows),
+            *(_stored_workload(row) for row in others),
+        ]
+        entries.sort(
+            key=lambda one: (one.record.created_at, one.record.seq), reverse=query.newest_first
         )
-        return [_stored_workload(row) for row in await self._fetch(statement)]
+        backwards = query.before is not None
+        return WorkloadPage(
+            entries=entries,
+            count=count,
+            more_before=further if backwards else behind,
+            more_after=behind if backwards else further,
+        )
 
     @_to_its_end
     async def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
         """Replace the job's tags; nothing to do if the job is gone."""
         async with self._engines.writer.begin() as connection:
             if (await connection.execute(queries.LOCK_JOB, {"key": job_id})).first() is not None:
-                await _write_tags(connection, {job_id: tags})
+                await write_tags(connection, {job_id: tags})
 
     @_to_its_end
     async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
@@ -256,75 +302,18 @@ class Database:
         return rows
 
 
-async def _save_workloads(
-    connection: AsyncConnection, records: Iterable[Workload], told: Mapping[str, Details]
-) -> None:
-    new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    for record in records:
-        detail = told.get(record.id)
-        if detail is None:
-            changed.append({"key": record.id, **_values(record, WORKLOAD_CHANGES)})
-        else:
-            new.append({**_values(record, WORKLOAD_RECORD), **_values(detail, WORKLOAD_DETAILS)})
-    if new:
-        await connection.execute(queries.upsert_workloads(connection.dialect.name), new)
-    if changed:
-        await _update(connection, queries.UPDATE_WORKLOAD, changed)
-
-
-async def _save_jobs(
-    connection: AsyncConnection, records: Iterable[Job], told: Mapping[str, Details]
-) -> None:
-    new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    tags: dict[str, Sequence[str]] = {}
-    for record in records:
-        detail = told.get(record.id)
-        if isinstance(detail, JobDetails):
-            new.append({**_values(record, JOB_RECORD), **_values(detail, JOB_DETAILS)})
-            tags[record.id] = detail.tags
-        else:
-            changed.append({"key": record.id, **_values(record, JOB_CHANGES)})
-    if new:
-        await connection.execute(queries.upsert_jobs(connection.dialect.name), new)
-        await _write_tags(connection, tags)
-    if changed:
-        await _update(connection, queries.UPDATE_JOB, changed)
-
-
-async def _update(
-    connection: AsyncConnection, statement: sa.Update, rows: list[dict[str, Any]]
-) -> None:
-    """Update each row's record; ServiceFault, and nothing is saved, if one is not there."""
-    result = await connection.execute(statement, rows)
-    if result.rowcount != len(rows):
-        keys = ", ".join(row["key"] for row in rows)
-        raise ServiceFault(f"a record is not in the store and came without details, one of {keys}")
-
-
-async def _write_tags(connection: AsyncConnection, tags: Mapping[str, Sequence[str]]) -> None:
-    """Replace the tags of some jobs."""
-    await connection.execute(queries.DELETE_TAGS, [{"key": job_id} for job_id in tags])
-    rows = [
-        {"job_id": job_id, "position": position, "tag": tag}
-        for job_id, job_tags in tags.items()
-        for position, tag in enumerate(job_tags)
-    ]
-    if rows:
-        await connection.execute(queries.INSERT_TAGS, rows)
-
-
-def _values(source: object, names: Iterable[str]) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in names}
-
-
 def _pick(row: sa.RowMapping, names: Iterable[str]) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
+def _backend_state(row: sa.RowMapping) -> BackendState:
+    values = _pick(row, BACKEND_RECORD)
+    values["scheduled"] = tuple((kind, at) for kind, at in values["scheduled"])
+    return BackendState(**{**values, "due": tuple(values["due"])})
+
+
 def _stored_jobs(rows: Iterable[sa.RowMapping]) -> list[StoredJob]:
-    """Jobs, from rows that hold a job with one of its tags each, a job's rows side by side."""
+    """Jobs, from rows that hold a job with one of its tags each."""
     found: dict[str, tuple[sa.RowMapping, list[str]]] = {}
     for row in rows:
         _, tags = found.setdefault(row["id"], (row, []))

@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from queuebit.core.model import JobStatus, Mode, Record, Workload, WorkloadState
-from queuebit.store.queries import job_with_tags, jobs_where
+from queuebit.core.model import Job, JobStatus, Mode, Workload, WorkloadState
+from queuebit.store.queries import created_within, jobs_where, order
 from queuebit.store.tables import job_tags, jobs, workloads
 
 CANCELLED_BY_USER = "session_cancelled_by_user"  # the scheduler's `state_reason`
@@ -75,7 +75,7 @@ class WorkloadQuery:
     created_before: int | None = None
 
 
-def status_of(record: Record) -> EntryStatus:
+def status_of(record: Job | Workload) -> EntryStatus:
     """Where a job, batch or session is in its life.
 
     A batch or session is pending while it has no priority (open: nothing of it started yet;
@@ -95,10 +95,6 @@ def status_of(record: Record) -> EntryStatus:
             return EntryStatus.COMPLETED
 
 
-JOBS = job_with_tags().where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(sa.bindparam("ids", expanding=True)))
-
-
 def page(query: WorkloadQuery) -> sa.Select[Any]:
     """Ids and places, from `after` onwards or from `before` backwards, and one more than asked."""
     backwards = query.before is not None
@@ -109,10 +105,10 @@ def page(query: WorkloadQuery) -> sa.Select[Any]:
         if (place := query.after or query.before) is not None:
             where.append(_beyond(table, place, descending=descending))
         member = sa.select(table.c.id, table.c.created_at, table.c.seq).where(*where)
-        ordered = member.order_by(*_order(table, descending=descending)).limit(limit)
+        ordered = member.order_by(*order(table, newest_first=descending)).limit(limit)
         members.append(sa.select(ordered.subquery()))
     both = sa.union_all(*members).subquery("both")
-    return sa.select(both).order_by(*_order(both, descending=descending)).limit(limit)
+    return sa.select(both).order_by(*order(both, newest_first=descending)).limit(limit)
 
 
 def any_behind(query: WorkloadQuery, place: Place) -> sa.Select[Any]:
@@ -150,14 +146,14 @@ def _of_jobs(query: WorkloadQuery) -> list[sa.ColumnElement[bool]]:
     )
     where.append(jobs.c.workload_id.is_(None))
     if query.mode not in {None, EntryMode.JOB}:
-        where.append(sa.false())
+        where.append(jobs.c.id.in_([]))
     if query.statuses:
-        where.append(
-            jobs.c.status.in_(sorted(job for job, told in _OF_JOBS.items() if told in query.statuses))
-        )
+        meant = [status for status, told in _OF_JOBS.items() if told in query.statuses]
+        where.append(jobs.c.status.in_(meant))
     if query.search is not None:
         tagged = sa.select(job_tags.c.job_id).where(job_tags.c.tag == query.search)
-        where.append(sa.or_(jobs.c.id == query.search, jobs.c.id.in_(tagged)))
+        itself = sa.select(sa.literal(query.search, sa.Text))
+        where.append(jobs.c.id.in_(sa.union_all(itself, tagged)))  # an OR would use no index
     return where
 
 
@@ -171,11 +167,8 @@ def _of_workloads(query: WorkloadQuery) -> list[sa.ColumnElement[bool]]:
     }
     where = [workloads.c[name] == value for name, value in equal.items() if value is not None]
     if query.tags or query.mode is EntryMode.JOB:
-        where.append(sa.false())
-    if query.created_after is not None:
-        where.append(workloads.c.created_at >= query.created_after)
-    if query.created_before is not None:
-        where.append(workloads.c.created_at <= query.created_before)
+        where.append(workloads.c.id.in_([]))
+    where += created_within(workloads, query.created_after, query.created_before)
     if query.statuses:
         where.append(sa.or_(*_states(query.statuses)))
     return where
@@ -199,8 +192,3 @@ def _beyond(table: sa.FromClause, place: Place, *, descending: bool) -> sa.Colum
     here = sa.tuple_(table.c.created_at, table.c.seq)
     there = sa.tuple_(*(sa.literal(part, sa.BigInteger) for part in place))
     return here < there if descending else here > there
-
-
-def _order(table: sa.FromClause, *, descending: bool) -> list[sa.ColumnElement[Any]]:
-    columns = (table.c.created_at, table.c.seq)
-    return [column.desc() if descending else column.asc() for column in columns]

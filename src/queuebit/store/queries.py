@@ -8,23 +8,25 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from queuebit.core.model import JobStatus, Mode
-from queuebit.store.tables import deleted_jobs, job_tags, jobs, workloads
+from queuebit.store.tables import backends, deleted_jobs, job_tags, jobs, workloads
 
 _KEY: sa.BindParameter[str] = sa.bindparam("key")
+_KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
 _UNFINISHED = jobs.c.ended_at.is_(None)
 _OPEN = workloads.c.closed_at.is_(None)
 
 # A job's row comes once for each of its tags, in their order: one statement is one round trip.
-JOB = (
-    sa.select(jobs, job_tags.c.tag)
-    .join(job_tags, isouter=True)
-    .where(jobs.c.id == _KEY)
-    .order_by(job_tags.c.position)
+_WITH_TAGS = (
+    sa.select(jobs, job_tags.c.tag).join(job_tags, isouter=True).order_by(job_tags.c.position)
 )
+JOB = _WITH_TAGS.where(jobs.c.id == _KEY)
+JOBS = _WITH_TAGS.where(jobs.c.id.in_(_KEYS))
 WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
+WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(_KEYS))
 UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite would read all jobs
 OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
 JOB_IDS = sa.select(jobs.c.id)
+BACKENDS = sa.select(backends).order_by(backends.c.id)
 QUEUE_LENGTHS = (
     sa.select(jobs.c.backend, sa.func.count().label("jobs"))
     .where(_UNFINISHED, jobs.c.status == JobStatus.QUEUED)
@@ -32,13 +34,11 @@ QUEUE_LENGTHS = (
 )
 
 
-def _highest_seq() -> sa.Select[Any]:
-    each = [
-        sa.select(sa.func.max(table.c.seq).label("seq"))
-        for table in (jobs, workloads, deleted_jobs)
-    ]
-    seqs = sa.union_all(*each).subquery()
-    return sa.select(sa.func.coalesce(sa.func.max(seqs.c.seq), 0))
+def _highest(*columns: sa.Column[int]) -> sa.Select[Any]:
+    """The highest of all values of these columns; 0 if there are none."""
+    each = [sa.select(sa.func.max(column).label("highest")) for column in columns]
+    found = sa.union_all(*each).subquery()
+    return sa.select(sa.func.coalesce(sa.func.max(found.c.highest), 0))
 
 
 def _usage() -> sa.Select[Any]:
@@ -68,7 +68,9 @@ def _usage() -> sa.Select[Any]:
     return sa.select(total.label("usage_ms"))
 
 
-LAST_SEQ = _highest_seq()
+LAST_SEQ = _highest(jobs.c.seq, workloads.c.seq, deleted_jobs.c.seq)
+# Reads whole indexes, but only when a service starts, which reads all ids of jobs as well.
+LAST_END = _highest(jobs.c.ended_at, workloads.c.closed_at, deleted_jobs.c.ended_at)
 USAGE = _usage()
 
 UPDATE_JOB = sa.update(jobs).where(jobs.c.id == _KEY)
@@ -97,6 +99,12 @@ def upsert_workloads(dialect: str) -> sa.Insert:
     return _upsert(workloads, dialect, without=set())
 
 
+@cache
+def upsert_backends(dialect: str) -> sa.Insert:
+    """Insert states of backends; what is there is replaced."""
+    return _upsert(backends, dialect, without=set())
+
+
 def _upsert(table: sa.Table, dialect: str, *, without: set[str]) -> sa.Insert:
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     names = [column.name for column in table.c if column.name not in {"id", *without}]
@@ -116,16 +124,20 @@ def jobs_where(
     where = [jobs.c[name] == value for name, value in equal.items() if value is not None]
     if pending is not None:
         where.append(_UNFINISHED if pending else jobs.c.ended_at.is_not(None))
-    first, last = created
-    if first is not None:
-        where.append(jobs.c.created_at >= first)
-    if last is not None:
-        where.append(jobs.c.created_at <= last)
+    where += created_within(jobs, *created)
     where += [
         jobs.c.id.in_(sa.select(job_tags.c.job_id).where(job_tags.c.tag == tag))
         for tag in dict.fromkeys(tags)
     ]
     return where
+
+
+def created_within(
+    table: sa.Table, first: int | None, last: int | None
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions of having been created from the instant `first` to the instant `last`."""
+    where = [] if first is None else [table.c.created_at >= first]
+    return where if last is None else [*where, table.c.created_at <= last]
 
 
 def jobs_count(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
@@ -140,7 +152,7 @@ def jobs_page(
     page = (
         sa.select(jobs)
         .where(*where)
-        .order_by(*_order(jobs, newest_first=newest_first))
+        .order_by(*order(jobs, newest_first=newest_first))
         .limit(limit)
         .offset(offset)
         .subquery("page")
@@ -148,23 +160,11 @@ def jobs_page(
     return (
         sa.select(page, job_tags.c.tag)
         .join(job_tags, job_tags.c.job_id == page.c.id, isouter=True)
-        .order_by(*_order(page, newest_first=newest_first), job_tags.c.position)
+        .order_by(*order(page, newest_first=newest_first), job_tags.c.position)
     )
 
 
-def workloads_page(
-    instance: str, *, limit: int, backend: str | None, open_only: bool
-) -> sa.Select[Any]:
-    """The newest workloads of an instance."""
-    where = [workloads.c.instance == instance]
-    if backend is not None:
-        where.append(workloads.c.backend == backend)
-    if open_only:
-        where.append(_OPEN)
-    order = _order(workloads, newest_first=True)
-    return sa.select(workloads).where(*where).order_by(*order).limit(limit)
-
-
-def _order(table: sa.FromClause, *, newest_first: bool) -> list[sa.ColumnElement[Any]]:
+def order(table: sa.FromClause, *, newest_first: bool) -> list[sa.ColumnElement[Any]]:
+    """In the order of arrival, or the reverse."""
     by = (table.c.created_at, table.c.seq)
     return [column.desc() if newest_first else column.asc() for column in by]

@@ -12,7 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from queuebit.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
+from queuebit.core.model import (
+    BackendState,
+    BackendStatus,
+    Job,
+    JobStatus,
+    Mode,
+    Reason,
+    Stage,
+    Workload,
+    WorkloadState,
+)
 from queuebit.store.details import JobDetails, WorkloadDetails
 
 JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -128,6 +138,7 @@ jobs = sa.Table(
     sa.Column("status", _word(JobStatus), nullable=False),
     sa.Column("stage", _word(Stage)),
     sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("limit_ms", sa.BigInteger),
     sa.Column("estimated_ms", sa.BigInteger),
     sa.Column("usage_ms", sa.BigInteger, nullable=False),
     sa.Column("started_at", sa.BigInteger),
@@ -151,6 +162,14 @@ jobs = sa.Table(
 )
 sa.Index("ix_jobs_seq", jobs.c.seq)
 sa.Index("ix_jobs_listed", jobs.c.instance, jobs.c.created_at, jobs.c.seq)
+sa.Index(
+    "ix_jobs_alone",  # job mode
+    jobs.c.instance,
+    jobs.c.created_at,
+    jobs.c.seq,
+    sqlite_where=jobs.c.workload_id.is_(None),
+    postgresql_where=jobs.c.workload_id.is_(None),
+)
 sa.Index("ix_jobs_of_workload", jobs.c.workload_id, jobs.c.created_at, jobs.c.seq)
 sa.Index("ix_jobs_charged", jobs.c.instance, jobs.c.ended_at)
 # Two that stay small however many jobs there have been: final ones leave them.
@@ -193,6 +212,20 @@ deleted_jobs = sa.Table(
 sa.Index("ix_deleted_jobs_seq", deleted_jobs.c.seq)
 sa.Index("ix_deleted_jobs_charged", deleted_jobs.c.instance, deleted_jobs.c.ended_at)
 
+backends = sa.Table(
+    "backends",
+    metadata,
+    # of the record, core.model.BackendState
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("status", _word(BackendStatus), nullable=False),
+    sa.Column("status_reason", sa.Text, nullable=False),
+    sa.Column("scheduled", JSON, nullable=False),
+    sa.Column("due", JSON, nullable=False),
+    sa.Column("calibrating", sa.Text),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("calibrated_at", sa.BigInteger),
+)
+
 
 def _names(record: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(record))
@@ -200,6 +233,7 @@ def _names(record: type) -> tuple[str, ...]:
 
 JOB_RECORD = _names(Job)
 JOB_DETAILS = tuple(name for name in _names(JobDetails) if name not in ("id", "tags"))
+BACKEND_RECORD = _names(BackendState)
 WORKLOAD_RECORD = _names(Workload)
 WORKLOAD_DETAILS = tuple(name for name in _names(WorkloadDetails) if name != "id")
 

@@ -1,0 +1,143 @@
+"""What a job would take, before it is submitted: a resource beside IBM's."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from queuebit.api.jobs import MAX_COST_S, PARAMS
+from queuebit.api.parts import AnyCall, Call, answer
+from queuebit.api.problems import RAN_TOO_LONG, SESSION_CLOSED
+from queuebit.api.submit import (
+    JOB_BODY,
+    JobRequest,
+    check_wish,
+    new_job_id,
+    read_wish,
+    validate,
+)
+from queuebit.core.model import Mode, Workload
+from queuebit.engines.task import Outcome
+
+router = APIRouter(tags=["Queuebit"])
+
+
+class Limit(BaseModel):
+    """A rule for which the job would be refused or stopped, or could not run in time."""
+
+    code: int
+    message: str
+    solution: str
+
+
+class Estimate(BaseModel):
+    """Answer of POST /queuebit/estimates."""
+
+    estimated_running_time_seconds: float = Field(description="QPU time, overhead included")
+    overhead_seconds: float = Field(description="What the job costs beside its circuits")
+    executions: int = Field(description="Circuits times shots")
+    circuits: int = Field(description="After broadcasting")
+    qubits: int = Field(description="That the widest circuit uses")
+    depth: int = Field(description="Of the deepest circuit")
+    limits: list[Limit]
+    warnings: list[str]
+
+
+@router.post("/queuebit/estimates", response_model=Estimate, openapi_extra=JOB_BODY)
+async def estimate_job(call: AnyCall, request: Request) -> Response:
+    """Tell what a job would take of the QPU, and what is in its way; nothing is submitted.
+
+    The body is that of POST /jobs. What could never run is refused as it is there; limits that the
+    job is over are told.
+    """
+    wish, params = await read_wish(await request.body())
+    await check_wish(call, wish)
+    # As for a job: cut off, it would kill the worker.
+    outcome = await call.parts.undertakings.see_through(_estimate(call, wish, params))
+    workload = await _workload(call, wish)
+    assert outcome.estimated_ms is not None
+    told = outcome.metrics
+    return answer(
+        Estimate(
+            estimated_running_time_seconds=outcome.estimated_ms / 1000,
+            overhead_seconds=told["overhead_ms"] / 1000,
+            executions=told["executions"],
+            circuits=told["circuits"],
+            qubits=told["qubits"],
+            depth=told["depth"],
+            limits=[
+                *(Limit.model_validate(limit) for limit in told["limits"]),
+                *_time_limits(call, wish, outcome.estimated_ms, workload),
+            ],
+            warnings=_warnings(call, outcome.estimated_ms, told["overhead_ms"], workload),
+        )
+    )
+
+
+async def _estimate(call: Call, wish: JobRequest, params: bytes) -> Outcome:
+    """Have a worker estimate; what it reads is deleted, or swept at the next start."""
+    payloads, job_id = call.parts.payloads, new_job_id()
+    try:
+        await asyncio.to_thread(payloads.write, job_id, PARAMS, params, durable=False)
+        return await validate(call, wish, job_id, only_estimate=True)
+    finally:
+        await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
+
+
+async def _workload(call: Call, wish: JobRequest) -> Workload | None:
+    if wish.session_id is None:
+        return None
+    stored = await call.parts.database.workload(wish.session_id)
+    return None if stored is None else stored.record
+
+
+def _time_limits(
+    call: Call, wish: JobRequest, estimated_ms: int, workload: Workload | None
+) -> list[Limit]:
+    """Limits of QPU time (decisions 9) and of the workload's life (semantics 3.1)."""
+    found = []
+    seconds = f"{estimated_ms / 1000:g} s of QPU time"
+    allowed_s = MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S)
+    if estimated_ms > allowed_s * 1000:
+        found.append(
+            Limit(
+                code=RAN_TOO_LONG,
+                message=f"{seconds} are over the job's maximum execution time of {allowed_s} s.",
+                solution="Split the job."
+                if allowed_s == MAX_COST_S
+                else f"Split the job, or allow it more, up to {MAX_COST_S} s.",
+            )
+        )
+    if workload is not None:
+        ran_ms = 0 if workload.started_at is None else call.parts.clock.now() - workload.started_at
+        left_ms = workload.max_ttl_ms - ran_ms
+        if estimated_ms > left_ms:
+            found.append(
+                Limit(
+                    code=SESSION_CLOSED,
+                    message=f"{seconds} are more than what is left of the maximum time to live of "
+                    f"{workload.mode} {workload.id}, {max(0, left_ms) / 1000:g} s.",
+                    solution="Open a new one with a larger max_time.",
+                )
+            )
+    return found
+
+
+def _warnings(
+    call: Call, estimated_ms: int, overhead_ms: int, workload: Workload | None
+) -> list[str]:
+    """What breaks no rule, and may still surprise."""
+    told = []
+    if 2 * overhead_ms > estimated_ms:  # semantics 5.3: "merge them"
+        told.append(
+            f"{overhead_ms / 1000:g} s of {estimated_ms / 1000:g} s are the overhead of every job: "
+            "several PUBs in one job take less than several jobs."
+        )
+    if workload is None and estimated_ms > call.plan.max_ttl_s * 1000:
+        told.append(
+            f"No batch or session of the {call.plan.name} plan lives longer than "
+            f"{call.plan.max_ttl_s} s; this job takes more."
+        )
+    if workload is not None and workload.mode is Mode.SESSION:  # semantics 5.1
+        told.append("A session is charged for all the time it is active, whatever its jobs take.")
+    return told

@@ -1,0 +1,108 @@
+"""What the scheduler does to records: every change goes through here, into the step being made."""
+
+from dataclasses import replace
+
+from queuebit.core.deadlines import Deadlines
+from queuebit.core.events import Step, StopJob
+from queuebit.core.index import Index
+from queuebit.core.model import (
+    Charge,
+    Job,
+    JobStatus,
+    Mode,
+    OnLimit,
+    Reason,
+    Record,
+    Workload,
+    WorkloadState,
+)
+from queuebit.core.moves import to_stage, to_state, to_status
+from queuebit.core.reasons import STOPPED_AT_LIMIT
+from queuebit.core.usage import charged_when_stopped
+
+
+class Changes:
+    """The step being made, and the records and lines that it changes."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.ledger = index.ledger
+        self.deadlines = Deadlines(index.deadline)
+        self.step = Step()
+        self._over_cost: dict[str, None] = {}  # instances whose running jobs have to stop
+
+    def end(
+        self, job: Job, status: JobStatus, at: int, *, usage_ms: int, reason: Reason | None = None
+    ) -> None:
+        """End a job, with what that brings for its workload and its instance."""
+        was_running = job.status is JobStatus.RUNNING
+        if was_running:
+            job = to_stage(job, None)
+        self.save(replace(to_status(job, status), ended_at=at, usage_ms=usage_ms, reason=reason))
+        workload = self.index.workload_of(job)
+        # A session is charged for its wall clock, not for its jobs (semantics 5.1).
+        if workload is None or workload.mode is Mode.BATCH:
+            self.charge(Charge(instance=job.instance, at=at, ms=usage_ms))
+        if workload is None:
+            return
+        idles = not self.index.unfinished[workload.id] and (
+            workload.state is not WorkloadState.INACTIVE
+        )
+        self.save(
+            replace(
+                workload,
+                jobs_ms=workload.jobs_ms + usage_ms,
+                last_job_completed_at=at if was_running else workload.last_job_completed_at,
+                idle_since=at if idles else workload.idle_since,
+            )
+        )
+
+    def end_queued(
+        self, workload_id: str, status: JobStatus, at: int, reason: Reason | None
+    ) -> None:
+        """End every queued job of a workload."""
+        for job_id in list(self.index.queued[workload_id]):
+            self.end(self.index.jobs[job_id], status, at, usage_ms=0, reason=reason)
+
+    def stop_accepting(self, workload_id: str, why: str) -> None:
+        """Let a workload take no more jobs; the first reason stands."""
+        workload = self.index.workloads[workload_id]
+        if workload.accepting_jobs:
+            self.save(replace(workload, accepting_jobs=False, state_reason=why))
+
+    def move(self, workload: Workload, to: WorkloadState, at: int, why: str) -> Workload:
+        """Move a workload; a session's active window that ends is charged (semantics 5.1)."""
+        moved = to_state(workload, to, at, why)
+        self.save(moved)
+        if workload.mode is Mode.SESSION:
+            window_ms = moved.active_ms - workload.active_ms
+            self.charge(Charge(instance=workload.instance, at=at, ms=window_ms))
+        return moved
+
+    def charge(self, charge: Charge) -> None:
+        """Charge an instance; one that must stop at its limit stops there (decisions 3)."""
+        self.ledger.add(charge)
+        instance = self.ledger.instances.get(charge.instance)
+        if instance is None or instance.on_limit is not OnLimit.STOP:
+            return
+        if self.ledger.is_limited(instance.id):
+            self._over_cost[instance.id] = None
+
+    def stop_over_cost(self, now: int) -> None:
+        """Stop the running jobs of instances that have reached their cost limit (decisions 3)."""
+        stopping, self._over_cost = self._over_cost, {}
+        for queues in self.index.backends.values() if stopping else ():
+            for job_id in sorted(queues.lanes, key=lambda id_: self.index.jobs[id_].seq):
+                job = self.index.jobs[job_id]
+                if job.instance in stopping:
+                    self.step.commands.append(StopJob(job.id))
+                    usage_ms = charged_when_stopped(job, now)
+                    self.end(
+                        job, JobStatus.CANCELLED, now, usage_ms=usage_ms, reason=STOPPED_AT_LIMIT
+                    )
+
+    def save(self, record: Record) -> None:
+        """Put a new or changed record into the step and the lines."""
+        self.step.changed[record.id] = record
+        self.index.put(record)
+        self.deadlines.note(record.id)

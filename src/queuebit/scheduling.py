@@ -1,0 +1,52 @@
+"""What the configuration means for the scheduler, in its own words and units."""
+
+from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig
+from queuebit.core.model import Backend, Calibration, Instance, OnLimit
+
+DAY_MS = 86_400_000
+
+
+def backends(config: Config) -> list[Backend]:
+    """What the scheduler needs to know of every backend."""
+    return [_backend(backend) for backend in config.backends]
+
+
+def instances(config: Config) -> list[Instance]:
+    """What every instance may use; an instance's id is its name."""
+    plans = {plan.name: plan for plan in config.plans}
+    return [_instance(one, plans[one.plan]) for one in config.instances]
+
+
+def usage_since(config: Config, now: int) -> int:
+    """The earliest instant whose usage still counts for anybody."""
+    windows = [one.window_ms for one in instances(config)]
+    return 0 if None in windows else now - max(w for w in windows if w is not None)
+
+
+def _backend(config: BackendConfig) -> Backend:
+    return Backend(
+        name=config.name,
+        lanes=config.lanes,
+        qpu_slots=config.qpu_slots,
+        calibrations=tuple(
+            Calibration(kind=c.kind, every_ms=_ms(c.every_s), lasts_ms=_ms(c.lasts_s))
+            for c in config.calibrations
+        ),
+    )
+
+
+def _instance(config: InstanceConfig, plan: PlanConfig) -> Instance:
+    limit_s = plan.limit_s if config.limit_s is None else config.limit_s
+    return Instance(
+        id=config.name,
+        allocation_ms=_ms(config.allocation_s),
+        limit_ms=None if limit_s is None else _ms(limit_s),
+        window_ms=None if plan.window_days == "none" else round(plan.window_days * DAY_MS),
+        since=0 if config.since is None else _ms(config.since.timestamp()),
+        on_limit=OnLimit(plan.on_limit),
+        pending_max=plan.pending_max,
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -1,0 +1,82 @@
+"""The real scheduler and runner, watched: whatever they do must be right when they do it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.sim.disk import WatchedStore
+
+from queuebit.core import invariants
+from queuebit.core.events import Command, Event, Restarted, RunStage, Step, Tick
+from queuebit.core.model import FINAL, Backend, Job, Record, Stage, Workload
+from queuebit.core.scheduler import Scheduler
+from queuebit.core.usage import workload_usage_ms
+from queuebit.runner import Runner
+
+
+class WatchedScheduler(Scheduler):
+    """Keeps its invariants after every decision; a restart shows nowhere."""
+
+    def __init__(
+        self, backends: Iterable[Backend], records: Iterable[Record], last_seq: int
+    ) -> None:
+        self._backends = list(backends)
+        self._loaded = list(records)
+        self._last_seq = last_seq
+        super().__init__(self._backends, self._loaded, last_seq)
+
+    def handle(self, event: Event, now: int) -> Step:
+        step = super().handle(event, now)
+        invariants.check(self, now)
+        if isinstance(event, Restarted):
+            self._check_restart(step, now)
+        return step
+
+    def _check_restart(self, step: Step, now: int) -> None:
+        """What clients see is what it would be if only time had passed."""
+        twin = Scheduler(self._backends, self._loaded, self._last_seq)
+        expected = twin.handle(Tick(), now)
+        stored = {record.id: record for record in self._loaded}
+        assert _visible(stored | step.changed, now) == _visible(stored | expected.changed, now)
+
+
+class WatchedRunner(Runner):
+    """Acts on nothing that is not in the store."""
+
+    def __init__(self, disk: WatchedStore, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._disk = disk
+
+    def carry_out(self, command: Command) -> None:
+        record = self._disk.seen.get(command.job_id)
+        assert isinstance(record, Job), "acts on a job that is not saved"
+        if isinstance(command, RunStage):
+            assert record.run >= command.run, "acts on a run that is not saved"
+            was_there = record.stage is command.stage or record.status in FINAL
+            assert was_there or record.run > command.run, "acts on a stage that is not saved"
+        else:
+            assert record.status in FINAL, "stops a job whose end is not saved"
+        super().carry_out(command)
+
+    def ended(self, job: Job) -> None:
+        assert self._disk.seen[job.id] == job, "clears up after a job whose end is not saved"
+        super().ended(job)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has forgotten every job."""
+        return not self._running
+
+
+def _visible(records: dict[str, Record], now: int) -> dict[str, tuple[Any, ...]]:
+    return {record.id: _seen_of(record, now) for record in records.values()}
+
+
+def _seen_of(record: Record, now: int) -> tuple[Any, ...]:
+    if isinstance(record, Workload):
+        used_ms = workload_usage_ms(record, now)
+        return (record.state, record.accepting_jobs, record.transitions, record.closed_at, used_ms)
+    at = (record.created_at, record.started_at, record.ended_at)
+    usage_ms = record.usage_ms if record.status in FINAL else None
+    return (record.status, *at, record.reason, usage_ms)
+
+

@@ -1,0 +1,88 @@
+"""What goes wrong, and how long things take: drawn anew for every seed, and logged."""
+
+import asyncio
+import random
+from typing import Any
+
+from queuebit.core.events import Event
+from queuebit.engines.task import Task
+
+CHANCES = {
+    "save fails": (0, 0, 0.01, 0.05),
+    "save fails after all": (0, 0, 0.01, 0.05),
+    "dies after save": (0, 0, 0.01, 0.05),
+    "worker dies": (0, 0, 0.05, 0.3),
+    "stage fails": (0, 0.02, 0.1),
+    "stage fails by our fault": (0, 0.02, 0.1),
+    "validation fails": (0, 0.05),
+    "news is repeated": (0, 0, 0.1, 0.5),
+    "stops instead of dying": (0, 0.3, 1),
+    "clock is set at a restart": (0, 0.5),
+}
+"""How likely each is where it may strike; a seed picks one of the numbers."""
+
+DELAYS_S = {
+    "disk": (0, 0, 0.001, 0.1, 2),
+    "news": (0, 0, 0.001, 1, 30),
+    "stage": (0, 0.1, 1, 10, 200),
+    "think": (0, 0.1, 1, 10, 100),
+    "death": (30, 120, 600, 1e9),
+    "start": (0, 0.1, 5, 100),
+    "setting of the clock": (30, 300, 1e9),
+    "repeat": (0, 1, 100),
+}
+"""How long each lasts in the mean; a seed picks one of the numbers."""
+
+
+class Weather:
+    """One seed's."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.calm = False
+        """Whether nothing goes wrong any more."""
+        self.chances = {name: rng.choice(choices) for name, choices in CHANCES.items()}
+        self.delays_s = {name: rng.choice(choices) for name, choices in DELAYS_S.items()}
+        self.rumours: asyncio.Queue[Event] = asyncio.Queue()
+        """News to be told once more."""
+        self.begun: set[Task] = set()
+        """All that any worker ever began; none twice."""
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.log: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Log a line, for the reader of a failing seed."""
+        self.log.append(f"{asyncio.get_running_loop().time():12.3f} {text}")
+
+    def strikes(self, name: str) -> bool:
+        """Whether `name` happens now."""
+        if self.calm or self.rng.random() >= self.chances[name]:
+            return False
+        self.note(f"-- {name}")
+        return True
+
+    async def wait(self, name: str) -> None:
+        """Let as much time pass as `name` takes now."""
+        await asyncio.sleep(self.delay_s(name))
+
+    def delay_s(self, name: str) -> float:
+        """How long `name` lasts now."""
+        mean_s = self.delays_s[name]
+        # Some things take no time although most take long: then much happens at one instant.
+        return self.rng.expovariate(1 / mean_s) if mean_s and self.rng.random() < 0.8 else 0.0
+
+    def gossip(self, event: Event) -> None:
+        """Have `event` told again later, perhaps."""
+        if self.strikes("news is repeated"):
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.delay_s("repeat"), self.rumours.put_nowait, event)
+
+    def watch(self, task: asyncio.Task[Any]) -> None:
+        """Make known what broke in a task that nobody awaits."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception) and not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def trouble(self) -> None:
+        """Raise what broke, when it does."""
+        await self._broken
