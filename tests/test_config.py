@@ -95,7 +95,7 @@ def test_the_database_is_in_the_data_folder_unless_told_otherwise(tmp_path):
         ),
         (
             {"instances": [{"name": "lab", "plan": "gold"}]},
-            "instances.lab: plan 'gold' is not one of premium, open",
+            "instances.lab: plan 'gold' is not one of premium, open, pay-as-you-go, flex, on-prem",
         ),
         (
             {"users": [{"name": "ada", "key_sha256": "0" * 64, "instances": ["lab"]}]},

@@ -19,7 +19,14 @@ from starlette.routing import Route
 from queuebit.api import problems
 from queuebit.api.routes import PREFIX, create_app
 from queuebit.cli.main import app as commands
-from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig, UserConfig
+from queuebit.config import (
+    BackendConfig,
+    CalibrationConfig,
+    Config,
+    InstanceConfig,
+    PlanConfig,
+    UserConfig,
+)
 from queuebit.errors import InvalidInput
 from queuebit.programs.options import EstimatorOptions, SamplerOptions, parse
 
@@ -74,7 +81,7 @@ def shown(default):
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
-LISTS = {"backends": "three", "plans": "two", "instances": "one", "users": "none"}
+LISTS = {"backends": "three", "plans": "five", "instances": "one", "users": "none"}
 """Settings that are told in sections of their own, and how many items each has by default."""
 
 
@@ -98,6 +105,7 @@ def test_every_setting_of_the_service_is_documented_with_all_ways_to_set_it():
     ("heading", "model"),
     [
         ("Backends", BackendConfig),
+        ("Calibrations", CalibrationConfig),
         ("Plans", PlanConfig),
         ("Instances", InstanceConfig),
         ("Users", UserConfig),
@@ -115,7 +123,7 @@ def test_every_setting_in_a_list_is_documented(heading, model):
 
 
 def test_what_there_is_without_configuration_is_told():
-    assert [len(Config.model_fields[name].default) for name in LISTS] == [3, 2, 1, 0]
+    assert [len(Config.model_fields[name].default) for name in LISTS] == [3, 5, 1, 0]
     for name in ("backends", "plans", "instances"):
         for item in Config.model_fields[name].default:
             assert f"`{item.name}`" in section("docs/settings.md", name.capitalize())

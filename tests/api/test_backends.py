@@ -82,6 +82,7 @@ async def test_usage_of_an_instance_is_of_28_days(api: Api):
             "end_time": "2026-09-21T14:13:20.000Z",
         },
         "usage_consumed_seconds": 2.1,
+        "usage_allocation_seconds": 36_000.0,
     }
     assert api.clock.now() == START
 
@@ -129,6 +130,7 @@ async def test_the_openapi_document_describes_the_routes(api: Api):
         "PATCH /api/v1/sessions/{session_id}",
         "POST /api/v1/jobs",
         "POST /api/v1/jobs/{job_id}/cancel",
+        "POST /api/v1/queuebit/estimates",
         "POST /api/v1/sessions",
         "POST /identity/token",
         "POST /v3/resources/search",

@@ -1,16 +1,25 @@
 from dataclasses import replace
 
 import pytest
-from tests.api.conftest import SAMPLER, START, Api
+from tests.api.conftest import ALICE, SAMPLER, START, Api, user
 from tests.api.test_problems import one
 
 from queuebit.api import problems
 from queuebit.api.estimates import Estimate
+from queuebit.config import Config, InstanceConfig
 from queuebit.core.model import Reason
 from queuebit.engines.task import Outcome
 
 TOLD = {"overhead_ms": 2_500, "circuits": 4, "executions": 4_000, "qubits": 2, "depth": 7}
 VERDICT = Outcome(estimated_ms=30_250, metrics={**TOLD, "limits": []})
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """The usual one, and an instance that must stop at its limit."""
+    metered = InstanceConfig(name="metered", plan="pay-as-you-go", limit_s=40)
+    users = (user("alice", ALICE, "lab", "class", "metered"),)
+    return config.model_copy(update={"instances": (*config.instances, metered), "users": users})
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +167,35 @@ async def test_a_session_is_charged_otherwise_and_that_is_told(api: Api):
 
     (warning,) = (await ask(api, session_id=session_id))["warnings"]
     assert warning.startswith("A session is charged for all the time")
+
+
+async def test_more_than_is_left_of_the_instances_usage_is_a_limit(api: Api):
+    estimated(api, 600_000)
+    assert (await ask(api, instance="class"))["limits"] == []
+
+    answer = await api.ask("POST", "/jobs", json=SAMPLER, instance="class")
+    await api.finish(answer.json()["id"])  # uses 2.1 s
+    estimated(api, 597_900)
+    assert (await ask(api, instance="class"))["limits"] == []
+    estimated(api, 597_901)
+    (limit,) = (await ask(api, instance="class"))["limits"]
+    assert limit == {
+        "code": problems.USAGE_LIMIT,
+        "message": "597.901 s of QPU time are more than what is left of the instance's limit of "
+        "600 s, 597.9 s.",
+        "solution": "Jobs wait until some is left again.",
+    }
+
+
+async def test_where_jobs_are_stopped_at_the_limit_that_is_told(api: Api):
+    estimated(api, 40_001)
+    (limit,) = (await ask(api, instance="metered"))["limits"]
+    assert "limit of 40 s, 40 s" in limit["message"]
+    assert "are stopped" in limit["solution"]
+
+
+async def test_a_job_has_its_estimate_before_it_runs(api: Api):
+    *_, queued = [await api.submit() for _ in range(3)]
+
+    told = (await api.ask("GET", f"/jobs/{queued}")).json()
+    assert (told["status"], told["estimated_running_time_seconds"]) == ("Queued", 30.25)

@@ -54,8 +54,10 @@ def test_jobs_have_the_qpu_for_their_usage_and_fill_the_lanes_meanwhile(backend,
         assert time.monotonic() < deadline, [stages(job) for job in jobs]
         time.sleep(0.02)
     assert [job.status() for job in jobs] == ["RUNNING", "RUNNING", "QUEUED"]
+    estimates_s = [job.usage_estimation["quantum_seconds"] for job in jobs]
     for job in jobs:
         job.result()
+    assert estimates_s == [job.usage() for job in jobs]  # even of the job that was queued
 
     spans = []
     for job in jobs:

@@ -18,6 +18,7 @@ from queuebit.store.details import JobDetails, WorkloadDetails
 
 HOLD_S = 5.0
 
+
 async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool) -> Refusal | None:
     """POST /jobs; None: it is accepted."""
     job_id = event.job_id
@@ -38,28 +39,34 @@ async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool)
         await asyncio.to_thread(payloads.delete, job_id)
     return step.refusal
 
+
 class InvalidParams(Exception):
     """A worker found a mistake in the job."""
+
 
 async def open_workload(process: ServiceProcess, event: WorkloadOpened) -> Refusal | None:
     """POST /sessions."""
     details = WorkloadDetails(id=event.workload_id, user="u")
     return (await process.driver.send(event, details)).refusal
 
+
 async def close_workload(process: ServiceProcess, workload_id: str) -> None:
     """PATCH /sessions/ID with accepting_jobs false."""
     step = await process.driver.send(WorkloadCloseRequested(workload_id=workload_id))
     assert step.refusal is None
+
 
 async def cancel_workload(process: ServiceProcess, workload_id: str) -> None:
     """DELETE /sessions/ID/close."""
     step = await process.driver.send(WorkloadCancelRequested(workload_id=workload_id))
     assert step.refusal is None
 
+
 async def cancel_job(process: ServiceProcess, job_id: str) -> bool:
     """POST /jobs/ID/cancel; False: it has ended already."""
     step = await process.driver.send(JobCancelRequested(job_id=job_id))
     return step.refusal is None
+
 
 async def read_job(process: ServiceProcess, job_id: str) -> Job | None:
     """GET /jobs/ID, which waits for the end of a running job."""
@@ -76,6 +83,7 @@ async def read_job(process: ServiceProcess, job_id: str) -> Job | None:
     assert waited or stored.record.status in FINAL, "waited for an end that no reader sees"
     return stored.record
 
+
 async def delete_job(process: ServiceProcess, job_id: str) -> bool:
     """DELETE /jobs/ID; False: it has not ended."""
     stored = await process.store.job(job_id)
@@ -86,5 +94,6 @@ async def delete_job(process: ServiceProcess, job_id: str) -> bool:
     await process.store.delete_job(job_id)
     await asyncio.to_thread(process.payloads.delete, job_id)
     return True
+
 
 __all__ = ["Result", "Unreachable"]

@@ -55,7 +55,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 if not future.done():
                     future.set_exception(error)
             else:
-                if not future.done():  # nobody may wait any more; a thread does its work all the same
+                if (
+                    not future.done()
+                ):  # nobody may wait any more; a thread does its work all the same
                     future.set_result(result)
 
         self.call_later(self._rng.expovariate(1_000), work)

@@ -1,7 +1,7 @@
 """A whole service on one seed: its clients, lost workers, failed saves, deaths and restarts.
 
-    scripts/test tests/sim/test_sim.py --seeds 1000     # seeds 0 to 999
-    scripts/test tests/sim/test_sim.py --seed 17        # what a failing seed prints
+scripts/test tests/sim/test_sim.py --seeds 1000     # seeds 0 to 999
+scripts/test tests/sim/test_sim.py --seed 17        # what a failing seed prints
 """
 
 import pytest

@@ -78,5 +78,3 @@ def _seen_of(record: Record, now: int) -> tuple[Any, ...]:
     at = (record.created_at, record.started_at, record.ended_at)
     usage_ms = record.usage_ms if record.status in FINAL else None
     return (record.status, *at, record.reason, usage_ms)
-
-

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from queuebit.api.jobs import MAX_COST_S, PARAMS
 from queuebit.api.parts import AnyCall, Call, answer
-from queuebit.api.problems import RAN_TOO_LONG, SESSION_CLOSED
+from queuebit.api.problems import RAN_TOO_LONG, SESSION_CLOSED, USAGE_LIMIT
 from queuebit.api.submit import (
     JOB_BODY,
     JobRequest,
@@ -16,7 +16,8 @@ from queuebit.api.submit import (
     read_wish,
     validate,
 )
-from queuebit.core.model import Mode, Workload
+from queuebit.api.usage import counts_since, rules_of
+from queuebit.core.model import Mode, OnLimit, Workload
 from queuebit.engines.task import Outcome
 
 router = APIRouter(tags=["Queuebit"])
@@ -68,6 +69,7 @@ async def estimate_job(call: AnyCall, request: Request) -> Response:
             limits=[
                 *(Limit.model_validate(limit) for limit in told["limits"]),
                 *_time_limits(call, wish, outcome.estimated_ms, workload),
+                *await _usage_limits(call, outcome.estimated_ms),
             ],
             warnings=_warnings(call, outcome.estimated_ms, told["overhead_ms"], workload),
         )
@@ -121,6 +123,29 @@ def _time_limits(
                 )
             )
     return found
+
+
+async def _usage_limits(call: Call, estimated_ms: int) -> list[Limit]:
+    """What is left of the instance's usage (semantics 5.5)."""
+    rules = rules_of(call)
+    if rules.limit_ms is None:
+        return []
+    since = counts_since(rules, call.parts.clock.now())
+    used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+    left_ms = max(0, rules.limit_ms - used_ms)
+    if estimated_ms <= left_ms:
+        return []
+    waits = rules.on_limit is OnLimit.WAIT
+    return [
+        Limit(
+            code=USAGE_LIMIT,
+            message=f"{estimated_ms / 1000:g} s of QPU time are more than what is left of the "
+            f"instance's limit of {rules.limit_ms / 1000:g} s, {left_ms / 1000:g} s.",
+            solution="Jobs wait until some is left again."
+            if waits
+            else "Have the instance's limit raised: jobs that reach it are stopped.",
+        )
+    ]
 
 
 def _warnings(

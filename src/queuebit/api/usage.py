@@ -5,8 +5,9 @@ from pydantic import BaseModel
 
 from queuebit import scheduling
 from queuebit.api.identity import plan_id
-from queuebit.api.parts import AnyCall, answer
+from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.times import wire_time
+from queuebit.core.model import Instance
 
 router = APIRouter(tags=["Instances"])
 
@@ -34,10 +35,8 @@ class InstanceUsage(BaseModel):
 async def read_usage(call: AnyCall) -> Response:
     """Read what the instance has used in its window, and what it may use."""
     now = call.parts.clock.now()
-    rules = next(
-        one for one in scheduling.instances(call.parts.config) if one.id == call.instance.name
-    )
-    since = rules.since if rules.window_ms is None else max(rules.since, now - rules.window_ms)
+    rules = rules_of(call)
+    since = counts_since(rules, now)
     used_ms = await call.parts.database.usage_ms(call.instance.name, since)
     limit_ms = rules.limit_ms
     return answer(
@@ -51,3 +50,15 @@ async def read_usage(call: AnyCall) -> Response:
             usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
         )
     )
+
+
+def rules_of(call: Call) -> Instance:
+    """What the caller's instance may use."""
+    return next(
+        one for one in scheduling.instances(call.parts.config) if one.id == call.instance.name
+    )
+
+
+def counts_since(rules: Instance, now: int) -> int:
+    """From when on the usage of an instance counts."""
+    return rules.since if rules.window_ms is None else max(rules.since, now - rules.window_ms)

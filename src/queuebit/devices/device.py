@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, ParameterExpression, Qubit
+from qiskit.circuit import Clbit, ControlFlowOp, ParameterExpression, Qubit
 from qiskit.transpiler import Target
 
 from queuebit.config import BackendConfig
@@ -252,17 +252,28 @@ class Device:
 
 
 def _surely_fits(one: Experiment, limits: Limits) -> bool:
+    """Whether no plan is needed to know that it fits."""
     circuit = one.circuit
     if circuit.num_input_vars or not CLASSICAL.isdisjoint(circuit.count_ops()):
         return False
-    joined: set[Qubit] = set()
+    joined: set[Qubit] = set()  # all qubits that may have company in their part
+    measured: dict[Clbit, Qubit] = {}
     for instruction in circuit.data:
         qubits = instruction.qubits
-        if len(qubits) > 1 and instruction.name != "barrier":
-            joined.update(qubits)
-    runs = max(1, len(one.values)) * one.shots
-    operations = len(circuit.data)
-    return surely_fits(qubits=len(joined), operations=operations, runs=runs, limits=limits)
+        if len(qubits) > 1:
+            if instruction.name != "barrier":
+                joined.update(qubits)
+            continue
+        for bit in instruction.clbits:
+            first = measured.setdefault(bit, qubits[0])
+            if first is not qubits[0]:
+                joined.update((first, qubits[0]))
+    return surely_fits(
+        qubits=max(1, len(joined)),
+        operations=len(circuit.data),
+        runs=len(one.values) * one.shots,
+        limits=limits,
+    )
 
 
 def _has_parameters(op: Op) -> bool:

@@ -18,13 +18,14 @@ FAR_NUMBER_S = 1e-8  # and when they do not
 CACHED_NUMBERS = 2**20
 SHOT_STEP_S = 2e-6  # one operation of one trajectory
 AMPLITUDE_S = 2e-9  # each amplitude of a state vector that it touches
-DRAW_S = 1e-7  # one shot of one set of values
 BOND_S = 1e-5  # one two-qubit operation on a matrix product state, times its bond dimension squared
 
 EARLY_QUBITS = 7
 """Parts from this size on measure and drop qubits early; smaller ones draw all bits at the end."""
 EXACT_PATIENCE_S = 5.0
 """An exact run may take this long even where trajectories with twirled noise were faster."""
+VECTOR_QUBITS = 40
+"""A state vector of so many is beyond any memory."""
 BOND_BITS = 6
 BOND_MAX = 2**BOND_BITS
 DRAWING_BYTES = 5
@@ -83,17 +84,13 @@ def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> None
 def surely_fits(*, qubits: int, operations: int, runs: int, limits: Limits) -> bool:
     """Whether `plan` refuses no part of a circuit, judged by its size; False: perhaps it does.
 
-    `qubits` are those that operations on several of them join. There is no control flow among the
-    `operations`. `runs` are the sets of values times the shots.
+    No part has more than these `qubits` and `operations`, none of them control flow. `runs` are
+    sets of values times shots. A part may then run as a state vector, at the worst.
     """
-    numbers = 1 << 2 * qubits  # of the largest state
-    if numbers * 8 * COPIES > limits.memory_bytes:  # not even one shot at a time
+    if qubits >= VECTOR_QUBITS:
         return False
-    # Rounds are no more than runs; and as the last one may be nearly empty, both in sets of values
-    # and in shots, all of them together have room for less than four times the runs.
-    room = 4 * runs
-    seconds = operations * (runs * STEP_S + room * numbers * FAR_NUMBER_S) + room * DRAW_S
-    return seconds <= limits.seconds
+    cost = _vector_cost(qubits, operations, runs)
+    return cost.memory_bytes <= limits.memory_bytes and cost.seconds <= limits.seconds
 
 
 def plan(part: Part, rows: int, shots: int, limits: Limits, label: str) -> Plan:
@@ -155,7 +152,7 @@ def _exact_cost(ordered: list[Step], rows: int, shots: int) -> Cost:
         most = max(most, numbers)
         if not step.deferred:
             live.difference_update(step.gone)
-    seconds += DRAW_S * rows * shots
+    seconds += 1e-7 * rows * shots
     return Cost(seconds, most * 8 * COPIES)
 
 
@@ -190,10 +187,15 @@ def _trajectories(part: Part, rows: int, shots: int) -> dict[str, Cost]:
     bond = 2.0 ** min(qubits // 2, pairs / qubits, BOND_BITS)
     chain = runs * (count * SHOT_STEP_S * 2 + pairs * BOND_S * bond**2)
     found = {"matrix_product_state": Cost(chain, int(64 * qubits * bond**2))}
-    if qubits < 40:  # noqa: PLR2004 - beyond any memory
-        vector = runs * count * (SHOT_STEP_S + AMPLITUDE_S * 2.0**qubits)
-        found["statevector"] = Cost(vector, 16 << qubits)
+    if qubits < VECTOR_QUBITS:
+        found["statevector"] = _vector_cost(qubits, count, runs)
     return found
+
+
+def _vector_cost(qubits: int, operations: int, runs: int) -> Cost:
+    """Of trajectories as state vectors; grows with each of these."""
+    seconds = runs * operations * (SHOT_STEP_S + AMPLITUDE_S * 2.0**qubits)
+    return Cost(seconds, 16 << qubits)
 
 
 def _refusal(part: Part, rows: int, shots: int, limits: Limits, label: str) -> InvalidInput:

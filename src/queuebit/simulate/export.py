@@ -87,7 +87,9 @@ class _Exporter:
             yield _Told(at=job.created_at, seq=job.seq, entry=entry)
             if job.workload_id is not None:
                 latest[job.workload_id] = entry
-            if job.status is JobStatus.CANCELLED and job.id not in together:
+            # With a reason, the service stopped it, and will again.
+            is_by_user = job.status is JobStatus.CANCELLED and job.reason is None
+            if is_by_user and job.id not in together:
                 assert job.ended_at is not None
                 yield self._at(job.ended_at, self._last_seq, JobCancelRequested(job_id=job.id))
         for workload in self._workloads:
@@ -181,25 +183,26 @@ class _Usual:
 
     def work(self, job: Job) -> Work:
         """The stages of `job`."""
-        fails_in = _fails_in(job)
         measured = [_prepare_ms(job), _quantum_ms(job), _finish_ms(job), _usage_ms(job)]
         usual = [self._prepare_ms, self._quantum_ms, self._finish_ms, self._usage_ms]
-        prepare, quantum, finish, usage = (
+        prepare_ms, quantum_ms, finish_ms, usage_ms = (
             medians.get(job.backend, 0) if own is None else own
             for own, medians in zip(measured, usual, strict=True)
         )
-        if fails_in is not None and job.estimated_ms is not None:
-            usage = job.estimated_ms
+        if job.quantum_started_at is not None and job.ended_at is not None:  # if only so far
+            quantum_ms = max(quantum_ms, _left_qpu_at(job, job.ended_at) - job.quantum_started_at)
         return Work(
-            prepare_ms=prepare,
-            quantum_ms=quantum,
-            finish_ms=finish,
-            usage_ms=usage,
-            fails_in=fails_in,
-            service_fault=fails_in is not None
-            and job.quantum_started_at is not None
-            and not job.usage_ms,
+            prepare_ms=prepare_ms,
+            quantum_ms=quantum_ms,
+            finish_ms=finish_ms,
+            usage_ms=usage_ms,
+            fails_in=_fails_in(job),
+            service_fault=_is_service_fault(job),
         )
+
+
+def _left_qpu_at(job: Job, ended_at: int) -> int:
+    return ended_at if job.quantum_ended_at is None else job.quantum_ended_at
 
 
 def _medians(jobs: Iterable[Job], of: Callable[[Job], int | None]) -> dict[str, int]:
@@ -236,9 +239,16 @@ def _finish_ms(job: Job) -> int | None:
     return _lasted(job.quantum_ended_at, until)
 
 
+def _is_service_fault(job: Job) -> bool:
+    """Whether it failed on the QPU or later and was charged nothing (decisions 4)."""
+    return _fails_in(job) in (Stage.QUANTUM, Stage.FINISH) and not job.usage_ms
+
+
 def _usage_ms(job: Job) -> int | None:
-    """What it was charged, once that is known."""
-    return None if job.quantum_ended_at is None else job.usage_ms
+    """What it was charged, or would have been."""
+    if job.quantum_ended_at is None or _is_service_fault(job):
+        return job.estimated_ms
+    return job.usage_ms
 
 
 def _lasted(since: int | None, until: int | None) -> int | None:

@@ -154,7 +154,8 @@ def _as_jobs(entries: Iterable[Entry]) -> Iterator[Entry]:
             case JobSubmitted() | JobCancelRequested() | BackendStatusSet():
                 yield entry
             case WorkloadCancelRequested(workload_id=workload_id):
-                for job_id in jobs.get(workload_id, ()):
+                # The youngest first: no lane that one leaves is taken by another of them.
+                for job_id in reversed(jobs.get(workload_id, [])):
                     yield replace(entry, event=JobCancelRequested(job_id=job_id))
             case WorkloadOpened() | WorkloadCloseRequested():
                 pass
