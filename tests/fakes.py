@@ -178,13 +178,26 @@ class MemoryStore:
         return self._workloads[job.workload_id].record.mode is Mode.SESSION
 
     async def queue_lengths(self) -> dict[str, int]:
-        return dict(
-            Counter(
-                stored.record.backend
-                for stored in self._jobs.values()
-                if stored.record.status is JobStatus.QUEUED
-            )
-        )
+        return self._counts(JobStatus.QUEUED)
+
+    async def running_jobs(self) -> dict[str, int]:
+        return self._counts(JobStatus.RUNNING)
+
+    def _counts(self, status: JobStatus) -> dict[str, int]:
+        jobs = [stored.record for stored in self._jobs.values()]
+        return dict(Counter(job.backend for job in jobs if job.status is status))
+
+    async def waits(self, backend: str, limit: int) -> list[int]:
+        found = [
+            (stored.record.started_at, stored.record.created_at)
+            for stored in self._jobs.values()
+            if stored.record.backend == backend and stored.record.started_at is not None
+        ]
+        found.sort(key=lambda one: one[0], reverse=True)
+        return [started - created for started, created in found[:limit]]
+
+    async def backend_states(self) -> dict[str, BackendState]:
+        return dict(self._states)
 
     async def known_jobs(self) -> set[str]:
         return set(self._jobs)

@@ -114,6 +114,8 @@ class UserConfig(_Frozen):
     key_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the API key in hexadecimal; the key itself is nowhere in the configuration."""
     instances: tuple[str, ...]
+    admin: bool = False
+    """May pause backends and bring them back."""
 
 
 BACKENDS = (
@@ -156,7 +158,7 @@ class Config(_Frozen):
     plans: tuple[PlanConfig, ...] = PLANS
     instances: tuple[InstanceConfig, ...] = (InstanceConfig(name="local"),)
     users: tuple[UserConfig, ...] = ()
-    """Empty: one user "local" of all instances, whose key is made at first start."""
+    """Empty: one, "local", of all instances, an administrator; the first start makes the key."""
 
     @property
     def database_url(self) -> str:

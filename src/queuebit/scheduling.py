@@ -1,6 +1,7 @@
 """What the configuration means for the scheduler, in its own words and units."""
 
 from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig
+from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit
 
 DAY_MS = 86_400_000
@@ -18,9 +19,11 @@ def instances(config: Config) -> list[Instance]:
 
 
 def usage_since(config: Config, now: int) -> int:
-    """The earliest instant whose usage still counts for anybody."""
+    """The earliest instant whose usage still counts for anybody: the ledger counts whole hours."""
     windows = [one.window_ms for one in instances(config)]
-    return 0 if None in windows else now - max(w for w in windows if w is not None)
+    if None in windows:
+        return 0
+    return (now - max(w for w in windows if w is not None)) // HOUR_MS * HOUR_MS
 
 
 def _backend(config: BackendConfig) -> Backend:

@@ -10,13 +10,14 @@ import pytest
 from tests.api.doubles import Workers
 from tests.fakes import MemoryStore
 
+from queuebit import scheduling
 from queuebit.api.identity import open_identity
 from queuebit.api.parts import Parts
 from queuebit.api.routes import create_app
 from queuebit.clock import VirtualClock
 from queuebit.config import BackendConfig, Config, InstanceConfig, UserConfig
 from queuebit.core.events import Event, Step
-from queuebit.core.model import Backend, Job
+from queuebit.core.model import Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.devices.snapshot import Snapshot
 from queuebit.driver import Driver
@@ -27,13 +28,14 @@ from queuebit.store.payloads import Payloads
 
 ALICE = "alice-key"
 BOB = "bob-key"
+ADA = "ada-key"  # of an administrator
 START = 1_790_000_000_000  # ms; 2026-09-21
 SAMPLER = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": [], "version": 2}}
 
 
-def user(name: str, key: str, *instances: str) -> UserConfig:
+def user(name: str, key: str, *instances: str, admin: bool = False) -> UserConfig:
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return UserConfig(name=name, key_sha256=digest, instances=instances)
+    return UserConfig(name=name, key_sha256=digest, instances=instances, admin=admin)
 
 
 @pytest.fixture
@@ -51,7 +53,11 @@ def config(tmp_path: Path) -> Config:
             InstanceConfig(name="class", plan="open"),
             InstanceConfig(name="other"),
         ),
-        users=(user("alice", ALICE, "lab", "class"), user("bob", BOB, "other")),
+        users=(
+            user("alice", ALICE, "lab", "class"),
+            user("bob", BOB, "other"),
+            user("ada", ADA, "lab", admin=True),
+        ),
     )
 
 
@@ -118,9 +124,8 @@ async def api(config: Config) -> AsyncIterator[Api]:
     workers.on_finish = lambda task: payloads.write(
         task.job_id, f"result.{task.run}", b'{"value": Infinity}', durable=True
     )
-    backends = [Backend(name=one.name, lanes=one.lanes) for one in config.backends]
     runner = Runner(engine=workers, database=store, payloads=payloads, clock=clock)
-    driver = Driver(Scheduler(backends), store, runner, clock)
+    driver = Driver(Scheduler(scheduling.backends(config)), store, runner, clock)
     runner.bind(driver.send)
     parts = Parts(
         config=config,

@@ -225,6 +225,7 @@ def test_without_users_there_is_one_whose_key_only_the_operator_can_read(tmp_pat
 
     assert same == key
     assert identity.user(f"ApiKey {key}").instances == ("local",)
+    assert identity.user(f"ApiKey {key}").admin
     assert again.user(f"apikey {key}").name == "local"
     for file in (tmp_path / "api-key", tmp_path / "token-secret"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

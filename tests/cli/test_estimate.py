@@ -125,6 +125,7 @@ def test_a_limit_is_told_with_the_estimate_and_ends_in_1(logged_in, write, circu
     outcome = logged_in("estimate", file, *MANILA)
     assert outcome.code == 1
     assert "12000000 executions" in outcome.out
+    assert "the limit is 10000000. Split the job" in outcome.out
     assert "QPU time" in outcome.out
     told = json.loads(logged_in("estimate", file, *MANILA, "--json").out)
     assert [limit["code"] for limit in told["limits"]] == [1208]

@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from tests.core import saved
 
 from queuebit.core import invariants
 from queuebit.core.events import (
+    BackendStatusSet,
+    CalibrationEnded,
     Event,
     JobSubmitted,
     Restarted,
@@ -18,15 +21,18 @@ from queuebit.core.events import (
     WorkloadOpened,
 )
 from queuebit.core.model import (
-    FINAL,
     Backend,
+    BackendState,
+    BackendStatus,
+    Calibration,
+    Charge,
+    Instance,
     Job,
     JobStatus,
     Mode,
     Reason,
     Record,
     Workload,
-    WorkloadState,
 )
 from queuebit.core.scheduler import Scheduler
 
@@ -41,9 +47,24 @@ class Lab:
 
     def __init__(self) -> None:
         self.backends: Iterable[Backend] = (BACKEND,)
+        self.instances: Iterable[Instance] = ()
         self.scheduler = Scheduler(self.backends)
         self.now = 0
         self.saved: dict[str, Record] = {}
+
+    def configure(
+        self,
+        *instances: Instance,
+        charges: Iterable[Charge] = (),
+        lanes: int = 5,
+        calibrations: tuple[Calibration, ...] = (),
+    ) -> None:
+        """Begin anew with these instances, charged so, and backend "q" like this."""
+        self.instances = instances
+        self.backends = (replace(BACKEND, lanes=lanes, calibrations=calibrations),)
+        self.scheduler = Scheduler(self.backends, instances=instances, charges=charges)
+        if calibrations:
+            self.send(Restarted())  # which the driver sends first
 
     def send(self, event: Event, *, at: int | None = None) -> Step:
         """What the scheduler decides on `event`, now or `at` a later time."""
@@ -68,17 +89,29 @@ class Lab:
         assert isinstance(workload, Workload)
         return workload
 
+    def state(self, backend: str = "q") -> BackendState:
+        """The backend's state as it was last saved."""
+        state = self.saved[backend]
+        assert isinstance(state, BackendState)
+        return state
+
     def running(self) -> list[str]:
         """Jobs in lanes, by id."""
         return sorted(j.id for j in self.scheduler.jobs.values() if j.status is JobStatus.RUNNING)
 
     def open(
-        self, workload_id: str, mode: Mode = Mode.BATCH, *, backend: str = "q", **ttls_ms: int
+        self,
+        workload_id: str,
+        mode: Mode = Mode.BATCH,
+        *,
+        backend: str = "q",
+        by: str = "i",
+        **ttls_ms: int,
     ) -> Step:
         """Open a batch or session; `max_ttl_ms` and the like, where it matters."""
         event = WorkloadOpened(
             workload_id=workload_id,
-            instance="i",
+            instance=by,
             backend=backend,
             mode=mode,
             max_ttl_ms=28_800_000,
@@ -88,12 +121,30 @@ class Lab:
         )
         return self.send(replace(event, **ttls_ms))
 
-    def submit(self, *job_ids: str, to: str | None = None, backend: str = "q") -> Step:
+    def submit(
+        self,
+        *job_ids: str,
+        to: str | None = None,
+        backend: str = "q",
+        by: str = "i",
+        limit_ms: int | None = None,
+    ) -> Step:
         """Submit one job after the other; the last one's step."""
         for job_id in job_ids:
-            event = JobSubmitted(job_id=job_id, instance="i", backend=backend, workload_id=to)
-            step = self.send(event)
+            step = self.send(
+                JobSubmitted(
+                    job_id=job_id, instance=by, backend=backend, workload_id=to, limit_ms=limit_ms
+                )
+            )
         return step
+
+    def set_status(self, status: BackendStatus, reason: str = "", *, backend: str = "q") -> Step:
+        return self.send(BackendStatusSet(backend=backend, status=status, reason=reason))
+
+    def calibrated(self, *, backend: str = "q", run: int | None = None) -> Step:
+        """A calibration ended; with `run`, that of an earlier one."""
+        run = self.state(backend).run if run is None else run
+        return self.send(CalibrationEnded(backend=backend, run=run))
 
     def prepared(self, job_id: str, *, estimated_ms: int | None = None) -> Step:
         run = self.job(job_id).run
@@ -133,17 +184,13 @@ class Lab:
     def restart(self, backends: Iterable[Backend] | None = None) -> Step:
         """A new scheduler made of what was saved, maybe with other backends."""
         self.backends = self.backends if backends is None else backends
-        records = [
-            record
-            for record in self.saved.values()
-            if (
-                record.status not in FINAL
-                if isinstance(record, Job)
-                else record.state is not WorkloadState.CLOSED
-            )
-        ]
-        last_seq = max((record.seq for record in self.saved.values()), default=0)
-        self.scheduler = Scheduler(self.backends, records, last_seq)
+        self.scheduler = Scheduler(
+            self.backends,
+            saved.unfinished(self.saved),
+            saved.last_seq(self.saved),
+            instances=self.instances,
+            charges=saved.charges(self.saved),
+        )
         return self.send(Restarted())
 
 

@@ -2,10 +2,17 @@
 
 `pytest tests/core/test_stories.py --rewrite` writes what happens now into the files; read the diff.
 
-A story begins with a comment and its backends. Events, each with the time at which it happens:
+A story begins with a comment, its backends and what they calibrate, and its instances:
 
-    open batch B | open session S   [on BACKEND] [max_ttl=8h interactive_ttl=1m unused_ttl=30m]
-    submit a b c [to B] [on BACKEND] [by INSTANCE]
+    backend q: 5 lanes, 2 QPU slots
+    calibration monitor on q: every=1h lasts=2m
+    instance i: allocation=1h limit=2h window=24h on_limit=wait since=10h pending=3
+
+Events, each with the time at which it happens:
+
+    open batch B | open session S   [on BACKEND] [by INSTANCE]
+                                    [max_ttl=8h active_ttl=8h interactive_ttl=1m unused_ttl=30m]
+    submit a b c [to B] [on BACKEND] [by INSTANCE] [limit=10s] [estimate=20s]
     prepared a [estimate=2.5s]      a worker ended the stage; `run=1` for news of an earlier run
     measured a usage=2.5s
     finished a
@@ -13,36 +20,50 @@ A story begins with a comment and its backends. Events, each with the time at wh
     failed a 6000 | fault a 9999    the stage failed by the user's mistake | by ours
     cancel a | close B | cancel B
     wait                            only time passes
-    restart                         the service dies and comes back
+    start | restart                 the service begins to calibrate | dies and comes back
+    calibrated q                    the calibration ended; `run=1` for news of an earlier one
+    pause q | offline q | resume q  an administrator stops and starts the backend
 
-Below the line: jobs and workloads that look different from before, then `->` commands to workers.
+Below the line: jobs, workloads, backends and instances that look different from before, then `->`
+commands to workers.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.core import saved
 
 from queuebit.core import invariants
 from queuebit.core.events import (
+    BackendStatusSet,
+    CalibrationEnded,
+    Command,
     Event,
     JobCancelRequested,
     JobSubmitted,
     Restarted,
+    RunCalibration,
     RunStage,
     StageEnded,
     StageFailed,
+    StopJob,
     Tick,
     WorkloadCancelRequested,
     WorkloadCloseRequested,
     WorkloadOpened,
 )
 from queuebit.core.model import (
-    FINAL,
     Backend,
+    BackendState,
+    BackendStatus,
+    Calibration,
+    Instance,
     Job,
     JobStatus,
     Mode,
+    OnLimit,
     Reason,
     Record,
     Stage,
@@ -56,6 +77,11 @@ LINE = "\n----"
 UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 MODES = {"batch": Mode.BATCH, "session": Mode.SESSION}
 TTLS = {"max_ttl": "8h", "interactive_ttl": "1m", "unused_ttl": "30m"}
+STATUSES = {
+    "pause": BackendStatus.PAUSED,
+    "offline": BackendStatus.OFFLINE,
+    "resume": BackendStatus.ONLINE,
+}
 
 
 def ms(text: str) -> int:
@@ -69,17 +95,29 @@ class Story:
     """A scheduler that is told a story line by line."""
 
     def __init__(self) -> None:
-        self.backends: list[Backend] = []
+        self.backends: dict[str, Backend] = {}
+        self.instances: list[Instance] = []
         self.saved: dict[str, Record] = {}
         self.looks: dict[str, str] = {}
         self.scheduler = Scheduler([])
 
-    def add_backend(self, line: str) -> None:
-        name, lanes, slots = re.fullmatch(
-            r"backend (\w+): (\d+) lanes?(?:, (\d+) QPU slots)?", line
-        ).groups(default="1")
-        self.backends.append(Backend(name=name, lanes=int(lanes), qpu_slots=int(slots)))
-        self.scheduler = Scheduler(self.backends)
+    def configure(self, line: str) -> None:
+        """Take in one line about a backend, a calibration or an instance."""
+        what, _, rest = line.partition(": ")
+        kind, name, *words = what.split()
+        if kind == "backend":
+            lanes, slots = re.fullmatch(r"(\d+) lanes?(?:, (\d+) QPU slots)?", rest).groups("1")
+            self.backends[name] = Backend(name=name, lanes=int(lanes), qpu_slots=int(slots))
+        elif kind == "calibration":
+            told = dict(word.split("=") for word in rest.split())
+            new = Calibration(kind=name, every_ms=ms(told["every"]), lasts_ms=ms(told["lasts"]))
+            backend = self.backends[words[-1]]
+            self.backends[backend.name] = replace(
+                backend, calibrations=(*backend.calibrations, new)
+            )
+        else:
+            self.instances.append(instance(name, rest))
+        self.rebuild()
 
     def tell(self, line: str) -> list[str]:
         """What one line brings about."""
@@ -102,13 +140,9 @@ class Story:
             changed |= step.changed
             if step.refusal is not None:
                 acts.append(f"refused, {step.refusal.rule}: {step.refusal.message}")
-            acts += [
-                f"-> {command.stage} {command.job_id}"
-                if isinstance(command, RunStage)
-                else f"-> stop {command.job_id}"
-                for command in step.commands
-            ]
+            acts += [act(command) for command in step.commands]
         looks = {id_: look(record) for id_, record in changed.items()}
+        looks |= {f"instance {one.id}": self.look_at(one) for one in self.instances}
         new = [text for id_, text in looks.items() if self.looks.get(id_) != text]
         self.looks |= looks
         return new + acts
@@ -141,30 +175,43 @@ class Story:
                 return [WorkloadCloseRequested(workload_id=name)]
             case "wait":
                 return [Tick()]
-            case "restart":
+            case "start" | "restart":
                 return [Restarted()]
+            case "calibrated":
+                return [self.calibrated(name, options)]
+            case "pause" | "offline" | "resume":
+                return [BackendStatusSet(backend=name, status=STATUSES[verb], reason=verb)]
         raise AssertionError(f"no story has the verb {verb!r}")
 
     def opened(self, mode: Mode, name: str, options: dict[str, str]) -> Event:
         ttls = {f"{ttl}_ms": ms(options.get(ttl, default)) for ttl, default in TTLS.items()}
+        active_ttl_ms = ms(options["active_ttl"]) if "active_ttl" in options else ttls["max_ttl_ms"]
         return WorkloadOpened(
             workload_id=name,
-            instance="i",
-            backend=options.get("on", self.backends[0].name),
+            instance=options.get("by", "i"),
+            backend=options.get("on", next(iter(self.backends))),
             mode=mode,
-            active_ttl_ms=ttls["max_ttl_ms"],
+            active_ttl_ms=active_ttl_ms,
             **ttls,
         )
 
     def submitted(self, job_id: str, options: dict[str, str]) -> Event:
         workload = self.saved.get(options.get("to", ""))
-        home = self.backends[0].name if workload is None else workload.backend
+        home = next(iter(self.backends)) if workload is None else workload.backend
+        payer = workload.instance if isinstance(workload, Workload) else "i"
         return JobSubmitted(
             job_id=job_id,
-            instance=options.get("by", "i"),
+            instance=options.get("by", payer),
             backend=options.get("on", home),
             workload_id=options.get("to"),
+            limit_ms=ms(options["limit"]) if "limit" in options else None,
+            estimated_ms=ms(options["estimate"]) if "estimate" in options else None,
         )
+
+    def calibrated(self, name: str, options: dict[str, str]) -> Event:
+        state = self.saved[name]
+        assert isinstance(state, BackendState)
+        return CalibrationEnded(backend=name, run=int(options.get("run", state.run)))
 
     def ended(self, job_id: str, stage: Stage, options: dict[str, str]) -> Event:
         job = self.job(job_id)
@@ -194,17 +241,46 @@ class Story:
         return job
 
     def rebuild(self) -> None:
-        unfinished = [
-            record
-            for record in self.saved.values()
-            if (
-                record.status not in FINAL
-                if isinstance(record, Job)
-                else record.state is not WorkloadState.CLOSED
-            )
-        ]
-        last_seq = max((record.seq for record in self.saved.values()), default=0)
-        self.scheduler = Scheduler(self.backends, unfinished, last_seq)
+        self.scheduler = Scheduler(
+            self.backends.values(),
+            saved.unfinished(self.saved),
+            saved.last_seq(self.saved),
+            instances=self.instances,
+            charges=saved.charges(self.saved),
+        )
+
+    def look_at(self, one: Instance) -> str:
+        """What an instance has used, in one line."""
+        text = f"{one.id}: {self.scheduler.ledger.used_ms(one.id) / 1_000:g} s in its window"
+        return text + (", at its limit" if self.scheduler.ledger.is_limited(one.id) else "")
+
+
+def instance(name: str, text: str) -> Instance:
+    """An instance, as a story tells it."""
+    told = dict(word.split("=") for word in text.split())
+    spans = {
+        key: ms(told[key]) for key in ("allocation", "limit", "window", "since") if key in told
+    }
+    return Instance(
+        id=name,
+        allocation_ms=spans.get("allocation"),
+        limit_ms=spans.get("limit"),
+        window_ms=spans.get("window"),
+        since=spans.get("since", 0),
+        on_limit=OnLimit(told.get("on_limit", "wait")),
+        pending_max=int(told["pending"]) if "pending" in told else None,
+    )
+
+
+def act(command: Command) -> str:
+    """A command in one line."""
+    match command:
+        case RunStage():
+            return f"-> {command.stage} {command.job_id}"
+        case StopJob():
+            return f"-> stop {command.job_id}"
+        case RunCalibration():
+            return f"-> calibrate {command.backend}: {command.kind}"
 
 
 def look(record: Record) -> str:
@@ -216,6 +292,10 @@ def look(record: Record) -> str:
         if record.reason is not None:
             text += f" {record.reason.code}"
         return text + used(record.usage_ms)
+    if isinstance(record, BackendState):
+        text = f"{record.id} {record.status}"
+        text += "".join(f", {kind} is due" for kind in record.due)
+        return text + (f", calibrating: {record.calibrating}" if record.calibrating else "")
     text = f"{record.id} {record.state}"
     if record.state is WorkloadState.CLOSED:
         text += f": {record.state_reason}"
@@ -236,8 +316,9 @@ def test_story(path, request):
     for block in path.read_text().strip().split("\n\n"):
         outcome = block
         if block.startswith("backend "):
-            for backend in block.splitlines():
-                story.add_backend(backend)
+            for line in block.splitlines():
+                story.configure(line)
+            story.looks = {f"instance {one.id}": story.look_at(one) for one in story.instances}
         elif not block.startswith("#"):
             line = block.split(LINE)[0]
             outcome = "\n".join([line + LINE, *story.tell(line)])

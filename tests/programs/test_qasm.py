@@ -38,3 +38,34 @@ def test_what_cannot_be_read_or_would_take_too_long_is_refused(source, why):
         qasm.load(source)
 
     assert refusal.value.code == 1506
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        "0:100000000000000000000",
+        "0:99999999999*99999999999",
+        "0:2**70",
+        "0:999999999",
+        "0:1<<40",
+        "a:3",
+    ],
+)
+def test_a_loop_whose_turns_are_no_small_plain_range_is_refused(turns):
+    source = f"OPENQASM 3.0; bit c; for int i in [{turns}] {{ reset $0; }} c = measure $0;"
+
+    with pytest.raises(InvalidInput, match="OpenQASM"):
+        qasm.load(source)
+
+
+def test_a_small_loop_is_read():
+    source = (
+        'OPENQASM 3.0; include "stdgates.inc"; bit c;'
+        "for int i in [0:3] { x $0; } for int j in [9:-3:0] { x $0; } c = measure $0;"
+    )
+
+    assert [one.operation.name for one in qasm.load(source).data] == [
+        "for_loop",
+        "for_loop",
+        "measure",
+    ]

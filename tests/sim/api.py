@@ -77,6 +77,7 @@ async def read_job(process: ServiceProcess, job_id: str) -> Job | None:
     until = loop.time() + HOLD_S
     await process.driver.wait_for_end(job_id, HOLD_S)
     waited = loop.time() >= until
+    assert process.runner.ended_s.get(job_id, until) >= loop.time(), "slept through the end"
     stored = await process.store.job(job_id)
     if stored is None:
         return None

@@ -1,5 +1,6 @@
 """The real scheduler and runner, watched: whatever they do must be right when they do it."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,7 +8,7 @@ from tests.sim.disk import WatchedStore
 
 from queuebit.core import invariants
 from queuebit.core.events import Command, Event, Restarted, RunStage, Step, Tick
-from queuebit.core.model import FINAL, Backend, Job, Record, Stage, Workload
+from queuebit.core.model import FINAL, Backend, Job, Record, Workload
 from queuebit.core.scheduler import Scheduler
 from queuebit.core.usage import workload_usage_ms
 from queuebit.runner import Runner
@@ -45,6 +46,8 @@ class WatchedRunner(Runner):
     def __init__(self, disk: WatchedStore, **parts: Any) -> None:
         super().__init__(**parts)
         self._disk = disk
+        self.ended_s: dict[str, float] = {}
+        """When each job's end was known, by the loop's time."""
 
     def carry_out(self, command: Command) -> None:
         record = self._disk.seen.get(command.job_id)
@@ -59,6 +62,7 @@ class WatchedRunner(Runner):
 
     def ended(self, job: Job) -> None:
         assert self._disk.seen[job.id] == job, "clears up after a job whose end is not saved"
+        self.ended_s[job.id] = asyncio.get_running_loop().time()
         super().ended(job)
 
     @property

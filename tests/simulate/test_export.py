@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.simulate.traces import lines, opened, starts, submit
+from tests.simulate.traces import lines, opened, submit
 
 from queuebit.core.events import JobCancelRequested, JobSubmitted, WorkloadCancelRequested
 from queuebit.core.model import FINAL, Backend, Instance, Job, JobStatus, Stage

@@ -64,6 +64,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     tuple[str, ...]: st.lists(text, max_size=8).map(tuple),
     Reason: st.builds(Reason, message=text, code=st.integers(1000, 9999), solution=text),
+    tuple[tuple[str, int], ...]: st.lists(st.tuples(text, instants), max_size=3).map(tuple),
     tuple[tuple[WorkloadState, int], ...]: st.lists(
         st.tuples(st.sampled_from(WorkloadState), instants), max_size=5
     ).map(tuple),

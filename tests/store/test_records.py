@@ -9,16 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.records import any_of, fresh_id
 
-from queuebit.core.model import Job, Workload
+from queuebit.core.model import BackendState, Job, Workload
 from queuebit.store.database import Database, StoredJob, StoredWorkload
 from queuebit.store.details import JobDetails, WorkloadDetails
 from queuebit.store.tables import (
+    BACKEND_RECORD,
     JOB_CHANGES,
     JOB_DETAILS,
     JOB_RECORD,
     WORKLOAD_CHANGES,
     WORKLOAD_DETAILS,
     WORKLOAD_RECORD,
+    backends,
     jobs,
     workloads,
 )
@@ -40,6 +42,7 @@ def opened(url: str, runner: asyncio.Runner) -> Iterator[Database]:
 def test_a_column_for_every_field_and_a_field_for_every_column():
     assert {column.name for column in jobs.c} == {*JOB_RECORD, *JOB_DETAILS, "metrics"}
     assert {column.name for column in workloads.c} == {*WORKLOAD_RECORD, *WORKLOAD_DETAILS}
+    assert {column.name for column in backends.c} == {*BACKEND_RECORD}
 
 
 @examples
@@ -86,3 +89,19 @@ def test_any_workload_comes_back(
 
     assert runner.run(stored(record, details)) == StoredWorkload(record=record, details=details)
     assert runner.run(stored(changed)) == StoredWorkload(record=changed, details=details)
+
+
+@examples
+@given(state=any_of(BackendState), changed=any_of(BackendState))
+def test_any_state_of_a_backend_comes_back(
+    opened: Database, runner: asyncio.Runner, state: BackendState, changed: BackendState
+):
+    key = fresh_id()
+    state, changed = replace(state, id=key), replace(changed, id=key)
+
+    async def stored(state: BackendState) -> BackendState:
+        await opened.save([state], [])
+        return (await opened.backend_states())[key]
+
+    assert runner.run(stored(state)) == state
+    assert runner.run(stored(changed)) == changed

@@ -69,6 +69,17 @@ async def test_a_job_comes_back_as_it_was_saved(store: Store):
     assert await store.job("j1") == StoredJob(record=record, details=details, metrics={})
 
 
+async def test_a_reason_may_quote_what_no_database_stores(store: Store):
+    """A save that fails ends the service: nothing that a user wrote may bring that about."""
+    reason = Reason(message="register 'a\0b'", code=1517, solution="not \ud800")
+    await store.save([ended("j1", 1, at=START, reason=reason)], [job_details("j1")])
+
+    stored = await store.job("j1")
+    assert stored is not None
+    assert stored.record.reason is not None
+    assert stored.record.reason.message in {"register 'a\0b'", "register 'a\ufffdb'"}
+
+
 async def test_a_workload_comes_back_as_it_was_saved(store: Store):
     record = workload(
         "w1",
@@ -375,7 +386,7 @@ async def test_deleting_a_job_does_not_take_back_its_charge(store: Store):
     assert await store.usage_ms("lab", START + 51) == 100
 
 
-async def test_queue_lengths_count_queued_jobs(store: Store):
+async def test_queued_and_running_jobs_are_counted(store: Store):
     await store.save(
         [
             job("a", 1),
@@ -388,6 +399,7 @@ async def test_queue_lengths_count_queued_jobs(store: Store):
     )
 
     assert await store.queue_lengths() == {"fake_torino": 2, "fake_fez": 1}
+    assert await store.running_jobs() == {"fake_manila": 1}
 
 
 async def test_known_jobs_are_all_that_were_accepted(store: Store):

@@ -1,6 +1,7 @@
 """Backends: what there is, how busy it is, and what it is like (rest.md 7)."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -8,19 +9,40 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
-from queuebit.api.parts import AnyCall, Call, answer
+from queuebit.api.parts import AnyCall, Call, Parts, answer
 from queuebit.api.problems import NOT_FOUND
+from queuebit.core.model import BackendState, BackendStatus
 from queuebit.devices.snapshot import Snapshot
 from queuebit.errors import NotFound
 
 router = APIRouter(tags=["Backends"])
 
 
-class DeviceStatus(BaseModel):
-    """Whether a backend runs jobs."""
+WAIT_TIME = "wait_time_seconds"  # the only one of `fields`
+_WAITS_MAX = 200  # jobs that waiting times are summed up from
 
-    name: Literal["online", "paused", "offline"] = "online"
-    reason: str = "available"
+Service = Literal["active", "internal", "maintenance"]
+# semantics 2.8: "internal" of a backend in service is "accepts jobs but does not process them".
+_SERVICE: dict[BackendStatus, tuple[bool, Service]] = {
+    BackendStatus.ONLINE: (True, "active"),
+    BackendStatus.PAUSED: (True, "internal"),
+    BackendStatus.OFFLINE: (False, "maintenance"),
+}
+
+
+class DeviceStatus(BaseModel):
+    """Whether a backend starts jobs."""
+
+    name: BackendStatus
+    reason: str
+
+
+class WaitTime(BaseModel):
+    """How many seconds the jobs waited that started last."""
+
+    average: float
+    p50: float
+    p95: float
 
 
 class DeviceAnswer(BaseModel):
@@ -36,6 +58,7 @@ class DeviceAnswer(BaseModel):
     performance_metrics: dict[str, Any] | None = None
     processor_type: dict[str, Any] | None = None
     clops: dict[str, Any] | None = None
+    wait_time_seconds: WaitTime | None = None
 
 
 class DevicesAnswer(BaseModel):
@@ -45,10 +68,13 @@ class DevicesAnswer(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """Answer of GET /backends/{name}/status; anything but "active" makes the client warn."""
+    """Answer of GET /backends/{name}/status.
+
+    The client warns at submitting if `state` is true and `status` is not "active".
+    """
 
     state: bool
-    status: Literal["active"]
+    status: Service
     message: str
     length_queue: int
     backend_version: str
@@ -89,10 +115,19 @@ async def list_backends(
     call: AnyCall, fields: str | None = None, *, include_mocks: bool = False
 ) -> Response:
     """List the backends with the lengths of their queues."""
-    del fields, include_mocks  # there are no waiting times and no mocks to tell yet
-    lengths = await call.parts.database.queue_lengths()
+    del include_mocks  # there are none
+    database = call.parts.database
+    state, lengths = await states(call.parts), await database.queue_lengths()
+    with_waits = WAIT_TIME in (fields or "").split(",")
     devices = [
-        DeviceAnswer(**snapshot.listing, status=DeviceStatus(), queue_length=lengths.get(name, 0))
+        DeviceAnswer(
+            **snapshot.listing,
+            status=DeviceStatus(name=state[name].status, reason=state[name].status_reason),
+            queue_length=lengths.get(name, 0),
+            wait_time_seconds=(
+                _wait_time(await database.waits(name, _WAITS_MAX)) if with_waits else None
+            ),
+        )
         for name, snapshot in call.parts.snapshots.items()
     ]
     return answer(DevicesAnswer(devices=devices))
@@ -118,23 +153,50 @@ async def read_status(call: AnyCall, name: str) -> Response:
     """Read whether a backend runs jobs, and how many wait."""
     snapshot = _snapshot(call, name)
     lengths = await call.parts.database.queue_lengths()
+    found = (await states(call.parts))[name]
+    in_service, status = _SERVICE[found.status]
     return answer(
         StatusAnswer(
-            state=True,
-            status="active",
-            message="",
+            state=in_service,
+            status=status,
+            message="" if found.status is BackendStatus.ONLINE else found.status_reason,
             length_queue=lengths.get(name, 0),
             backend_version=snapshot.configuration["backend_version"],
         )
     )
 
 
+async def states(parts: Parts) -> dict[str, BackendState]:
+    """What became of each backend that is configured."""
+    saved = await parts.database.backend_states()
+    names = [backend.name for backend in parts.config.backends]
+    return {name: saved.get(name, BackendState(id=name)) for name in names}
+
+
+def unknown_backend(parts: Parts, name: str) -> NotFound:
+    """Make the error for a backend that there is not."""
+    names = ", ".join(backend.name for backend in parts.config.backends)
+    return NotFound(f"device not found: {name}", NOT_FOUND, f"Use one of {names}.")
+
+
 def _snapshot(call: Call, name: str) -> Snapshot:
     snapshot = call.parts.snapshots.get(name)
     if snapshot is None:
-        names = ", ".join(call.parts.snapshots)
-        raise NotFound(f"device not found: {name}", NOT_FOUND, f"Use one of {names}.")
+        raise unknown_backend(call.parts, name)
     return snapshot
+
+
+def _wait_time(waits_ms: Sequence[int]) -> WaitTime | None:
+    """Sum up; a percentile is the least wait that so many of them are not longer than."""
+    if not waits_ms:
+        return None
+    seconds = [wait / 1000 for wait in sorted(waits_ms)]
+    count = len(seconds)
+    return WaitTime(
+        average=round(sum(seconds) / count, 3),
+        p50=seconds[-(-50 * count // 100) - 1],
+        p95=seconds[-(-95 * count // 100) - 1],
+    )
 
 
 # Half a megabyte of JSON is asked for again and again, and encoding it takes some 10 ms.

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from queuebit.api.problems import INVALID_REQUEST
+from queuebit.api.text import check_json
 from queuebit.errors import InvalidInput
 
 _BRACKET = re.compile(rb'[{}\[\]"]')
@@ -43,11 +44,13 @@ def split(body: bytes) -> dict[str, bytes]:
 
 
 def decode(value: bytes) -> Any:
-    """Decode one small member."""
+    """Decode one small member, all of whose text can be stored."""
     try:
-        return json.loads(value)
+        decoded = json.loads(value)
+        check_json(decoded)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The request body is not JSON: {error}.", INVALID_REQUEST) from None
+        raise InvalidInput(f"The request body cannot be read: {error}.", INVALID_REQUEST) from None
+    return decoded
 
 
 def _mark(body: bytes, at: int, expected: bytes) -> tuple[bytes, int]:

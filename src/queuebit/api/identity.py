@@ -150,6 +150,7 @@ def open_identity(config: Config) -> tuple[Identity, str | None]:
         name=LOCAL_USER,
         key_sha256=hashlib.sha256(key.encode()).hexdigest(),
         instances=tuple(instance.name for instance in config.instances),
+        admin=True,
     )
     return Identity(config, (local,), secret), key
 

@@ -16,6 +16,7 @@ from queuebit.api.problems import (
     TAG_TOO_LONG,
     TOO_MANY_TAGS,
 )
+from queuebit.api.text import Text
 from queuebit.api.times import from_wire_or_none, wire_time
 from queuebit.core.events import JobCancelRequested
 from queuebit.core.model import FINAL, Job, JobStatus
@@ -91,7 +92,7 @@ class JobPage(BaseModel):
 class TagsRequest(BaseModel):
     """Body of PUT /jobs/{id}/tags; replaces all tags."""
 
-    tags: list[str]
+    tags: list[Text]
 
 
 class JobFilters(BaseModel):

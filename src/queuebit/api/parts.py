@@ -10,6 +10,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from queuebit.api.identity import Identity, Tenant
+from queuebit.api.text import check_address
 from queuebit.clock import Clock
 from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig, UserConfig
 from queuebit.core.events import Event, Step
@@ -119,6 +120,7 @@ async def _user(request: Request) -> UserConfig:
 
 
 async def _call(request: Request) -> Call:
+    check_address(request)
     parts: Parts = request.app.state.parts
     user = parts.identity.user(request.headers.get("authorization"))
     return Call(parts, user, parts.identity.tenant(user, request.headers.get("service-crn")))

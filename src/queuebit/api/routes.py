@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from queuebit import __version__
 from queuebit.api import (
+    administration,
     backends,
     estimates,
     jobs,
@@ -32,6 +33,7 @@ _RUNTIME = (
     usage.router,
     versions.router,
     estimates.router,
+    administration.router,
     platform.catalog,
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

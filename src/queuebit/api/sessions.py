@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from queuebit.api.parts import AnyCall, Call, answer, nothing
 from queuebit.api.problems import INVALID_REQUEST, NO_SESSIONS, NOT_FOUND, SESSION_CLOSED
+from queuebit.api.text import Text
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.core.events import WorkloadCancelRequested, WorkloadCloseRequested, WorkloadOpened
 from queuebit.core.model import Mode, Workload, WorkloadState
@@ -25,8 +26,8 @@ class SessionRequest(BaseModel):
     """Body of POST /sessions; the client may send more, which is ignored."""
 
     mode: Mode
-    backend: str | None = None
-    backend_name: str | None = None  # where `backend` is not given
+    backend: Text | None = None
+    backend_name: Text | None = None  # where `backend` is not given
     max_ttl: Seconds | None = None  # None: the plan's maximum
     interactive_ttl: Seconds | None = None  # None: the plan's
     active_ttl: Seconds | None = None  # None: as max_ttl

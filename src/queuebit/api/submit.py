@@ -28,7 +28,11 @@ from queuebit.store.details import JobDetails
 router = APIRouter(tags=["Jobs"])
 
 _SPLIT_IN_THREAD = 256 * 1024  # bytes; smaller bodies are split faster than a thread starts
+# The largest jobs that fit into a body take some seconds; the client itself waits for 900 s.
+VALIDATION_MAX_S = 300
+
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"  # of xid, which IBM's ids look like
+_CALLER_MAX = 2_000  # characters of the header that are kept; the client's has about 200
 _QISKIT = re.compile(r"[,/]qiskit-(\d[^,/*]*)")
 
 LogLevel = Annotated[
@@ -172,16 +176,23 @@ async def validate(
     call: Call, wish: JobRequest, job_id: str, *, only_estimate: bool = False
 ) -> Outcome:
     """Have a worker check the parameters, and tell what they will take."""
-    outcome = await call.parts.engine.run(
-        Task(
-            job_id=job_id,
-            run=0,
-            stage=None,
-            program_id=wish.program_id,
-            backend=wish.backend,
-            only_estimate=only_estimate,
-        )
+    task = Task(
+        job_id=job_id,
+        run=0,
+        stage=None,
+        program_id=wish.program_id,
+        backend=wish.backend,
+        only_estimate=only_estimate,
     )
+    try:
+        async with asyncio.timeout(VALIDATION_MAX_S):  # and its worker is killed
+            outcome = await call.parts.engine.run(task)
+    except TimeoutError:
+        raise InvalidInput(
+            f"The parameters could not be checked in {VALIDATION_MAX_S} s.",
+            INVALID_REQUEST,
+            "Send smaller or fewer circuits in one job.",
+        ) from None
     if outcome.error is None:
         return outcome
     if outcome.service_fault:
@@ -197,7 +208,7 @@ async def _check_still_there(request: Request, gone: asyncio.Event) -> None:
 
 
 def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> JobDetails:
-    caller = request.headers.get("x-qx-client-application")
+    caller = request.headers.get("x-qx-client-application", "")[:_CALLER_MAX] or None
     version = _QISKIT.search(caller or "")
     return JobDetails(
         id=job_id,

@@ -52,12 +52,16 @@ def estimate(  # noqa: PLR0913 - each is an option
                 ("Circuits", found["circuits"]),
                 ("Qubits", found["qubits"]),
                 ("Depth", found["depth"]),
-                *(("Limit", f"{one['message']} {one['solution']}") for one in found["limits"]),
+                *(("Limit", _told(one)) for one in found["limits"]),
                 *(("Note", note) for note in found["warnings"]),
             ]
         )
     if found["limits"]:
         raise typer.Exit(1)
+
+
+def _told(limit: dict[str, Any]) -> str:
+    return f"{limit['message'].rstrip('.')}. {limit['solution']}".rstrip()
 
 
 def _read(

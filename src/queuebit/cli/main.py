@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import queuebit
-from queuebit.cli.backends import backends
+from queuebit.cli.backends import backends, maintenance, pause, resume
 from queuebit.cli.demo import demo
 from queuebit.cli.doctor import doctor
 from queuebit.cli.estimate import estimate
@@ -73,6 +73,9 @@ for command in (
     demo,
     doctor,
     backends,
+    pause,
+    maintenance,
+    resume,
     jobs,
     job,
     workloads,

@@ -80,26 +80,37 @@ class Changes:
         return moved
 
     def charge(self, charge: Charge) -> None:
-        """Charge an instance; one that must stop at its limit stops there (decisions 3)."""
+        """Charge an instance, and note that it has reached its limit."""
+        was_limited = self.ledger.is_limited(charge.instance)
         self.ledger.add(charge)
-        instance = self.ledger.instances.get(charge.instance)
-        if instance is None or instance.on_limit is not OnLimit.STOP:
-            return
-        if self.ledger.is_limited(instance.id):
-            self._over_cost[instance.id] = None
+        if self.ledger.is_limited(charge.instance):
+            self.note_over_cost(charge.instance)
+            if not was_limited:
+                self.index.stand_back(charge.instance)
+
+    def note_over_cost(self, instance: str) -> None:
+        """An instance is at its limit: what it has running stops, if its plan says so."""
+        if self.ledger.instances[instance].on_limit is OnLimit.STOP:
+            self._over_cost[instance] = None
 
     def stop_over_cost(self, now: int) -> None:
-        """Stop the running jobs of instances that have reached their cost limit (decisions 3)."""
+        """Stop what instances at their cost limit have running or active (decisions 3).
+
+        Their active workloads end with it: they would hold the backend, and nothing more starts.
+        """
+        if not self._over_cost:
+            return
         stopping, self._over_cost = self._over_cost, {}
-        for queues in self.index.backends.values() if stopping else ():
-            for job_id in sorted(queues.lanes, key=lambda id_: self.index.jobs[id_].seq):
-                job = self.index.jobs[job_id]
-                if job.instance in stopping:
-                    self.step.commands.append(StopJob(job.id))
-                    usage_ms = charged_when_stopped(job, now)
-                    self.end(
-                        job, JobStatus.CANCELLED, now, usage_ms=usage_ms, reason=STOPPED_AT_LIMIT
-                    )
+        for workload in list(self.index.workloads.values()):
+            if workload.instance in stopping and workload.state is WorkloadState.ACTIVE:
+                self.stop_accepting(workload.id, "instance_limit_reached")
+                self.end_queued(workload.id, JobStatus.CANCELLED, now, STOPPED_AT_LIMIT)
+        lanes = [id_ for queues in self.index.backends.values() for id_ in queues.lanes]
+        for job in sorted((self.index.jobs[id_] for id_ in lanes), key=lambda job: job.seq):
+            if job.instance in stopping:
+                self.step.commands.append(StopJob(job.id))
+                usage_ms = charged_when_stopped(job, now)
+                self.end(job, JobStatus.CANCELLED, now, usage_ms=usage_ms, reason=STOPPED_AT_LIMIT)
 
     def save(self, record: Record) -> None:
         """Put a new or changed record into the step and the lines."""

@@ -113,20 +113,25 @@ class Index:
     def first_normal(self, queues: BackendQueues) -> Job | None:
         """The job at the head of the normal queue.
 
-        An entry of `fair` is out of date when its instance has used more since, or has another
-        first job: its place is then further back. When an instance has less used, `stand_again`
-        enters it anew.
+        Who has used more since it entered `fair`, or has another first job, belongs further back.
+        Who has less used has been entered anew, further ahead.
         """
         while queues.fair:
-            instance = queues.fair[0][2]
+            entry = queues.fair[0]
+            instance = entry[2]
+            if entry != queues.places.get(instance):
+                heappop(queues.fair)
+                continue
             job = self.first_of(queues, instance)
             if job is None or self.ledger.is_limited(instance):
                 heappop(queues.fair)
+                del queues.places[instance]
                 continue
             place = policy.fair_order(self.ledger.share(instance), job)
-            if place == queues.fair[0]:
+            if place == entry:
                 return job
             heapreplace(queues.fair, place)
+            queues.places[instance] = place
         return None
 
     def first_of(self, queues: BackendQueues, instance: str) -> Job | None:
@@ -144,7 +149,13 @@ class Index:
         for name, queues in self.backends.items():
             job = self.first_of(queues, instance)
             if job is not None:
-                heappush(queues.fair, policy.fair_order(self.ledger.share(instance), job))
+                self._enter(queues, job)
+                self.touched_backends[name] = None
+
+    def stand_back(self, instance: str) -> None:
+        """An instance has reached its limit: a session of it is next in line no longer."""
+        for name, queues in self.backends.items():
+            if queues.drain is not None and self.workloads[queues.drain].instance == instance:
                 self.touched_backends[name] = None
 
     def first_priority(self, queues: BackendQueues) -> Job | None:
@@ -159,8 +170,12 @@ class Index:
     def take_ready(self, queues: BackendQueues) -> Job | None:
         """Take the job that gets the QPU next out of its line."""
         while queues.ready:
-            job = self.jobs.get(heappop(queues.ready)[1])
-            if job is not None and job.stage is Stage.READY:
+            order, job_id = heappop(queues.ready)
+            job = self.jobs.get(job_id)
+            if job is None or job.stage is not Stage.READY:
+                continue
+            # Not where it stood before a restart: it has been ready only since.
+            if order == policy.qpu_order(job, self.workload_of(job)):
                 return job
         return None
 
@@ -253,8 +268,15 @@ class Index:
         line = queues.normal.setdefault(job.instance, [])
         heappush(line, (policy.queue_order(job), job.id))
         if line[0][1] == job.id:
-            share = self.ledger.share(job.instance)
-            heappush(queues.fair, policy.fair_order(share, job))
+            self._enter(queues, job)
+
+    def _enter(self, queues: BackendQueues, first: Job) -> None:
+        """Enter an instance into the fair share by its first job, if not there further ahead."""
+        place = policy.fair_order(self.ledger.share(first.instance), first)
+        entered = queues.places.get(first.instance)
+        if entered is None or place < entered:
+            heappush(queues.fair, place)
+            queues.places[first.instance] = place
 
     def _prioritise(self, batch: Workload, job: Job) -> None:
         """Let a queued job of an active batch jump the queue, unless a drain holds it back."""

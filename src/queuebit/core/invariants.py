@@ -67,6 +67,12 @@ def _lines(scheduler: Scheduler, queues: BackendQueues) -> dict[str, Any]:
         workload = scheduler.index.workload_of(jobs[job_id])
         return workload is not None and workload.state is WorkloadState.ACTIVE
 
+    def ready(order: tuple[int, int, int], job_id: str) -> bool:
+        job = jobs.get(job_id)
+        if job is None or job.stage is not Stage.READY:
+            return False
+        return order == policy.qpu_order(job, scheduler.index.workload_of(job))
+
     return {
         "normal": sorted(
             {
@@ -79,9 +85,7 @@ def _lines(scheduler: Scheduler, queues: BackendQueues) -> dict[str, Any]:
         "first": scheduler.index.first_normal(queues),
         "priority": sorted({entry for entry in queues.priority if queued(entry[1])}),
         "held": sorted({id_ for id_ in queues.held if queued(id_)}),
-        "ready": sorted(
-            e for e in queues.ready if e[1] in jobs and jobs[e[1]].stage is Stage.READY
-        ),
+        "ready": sorted({entry for entry in queues.ready if ready(*entry)}),
         "lanes": queues.lanes,
         "qpu": queues.qpu,
         "session": queues.session,

@@ -7,6 +7,7 @@ counts than was used in the window, and up to an hour more.
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
+from queuebit.core.deadlines import Deadlines
 from queuebit.core.model import Charge, Instance
 
 HOUR_MS = 3_600_000
@@ -21,8 +22,8 @@ class Ledger:
         self._used: dict[str, int] = {}
         self._hours: dict[str, dict[int, int]] = {instance: {} for instance in self.instances}
         self._leaving: list[tuple[int, str, int]] = []  # when, whose, which hour
-        self._relief: list[tuple[int, str]] = []  # when a limited instance next has less used
-        for charge in charges:
+        self._relief = Deadlines(self._relief_at)
+        for charge in sorted(charges, key=lambda charge: charge.at):
             self.add(charge)
 
     def add(self, charge: Charge) -> None:
@@ -37,24 +38,23 @@ class Ledger:
             leaves_at = (hour + 1) * HOUR_MS + instance.window_ms
             heappush(self._leaving, (leaves_at, instance.id, hour))
         hours[hour] = hours.get(hour, 0) + charge.ms
-        self._note_relief(charge.instance)
+        self._relief.note(instance.id)
 
     def roll(self, now: int) -> list[str]:
         """Let what is older than its window go; the instances that have less used for it."""
-        rolled = []
+        rolled: dict[str, None] = {}
         while self._leaving and self._leaving[0][0] <= now:
             _, instance, hour = heappop(self._leaving)
             self._used[instance] -= self._hours[instance].pop(hour)
-            rolled.append(instance)
+            rolled[instance] = None
         for instance in rolled:
-            self._note_relief(instance)
-        return rolled
+            self._relief.note(instance)
+        return list(rolled)
 
     def next_relief(self) -> int | None:
         """When time alone next lets a limited instance have less used; None if it never does."""
-        while self._relief and not self.is_limited(self._relief[0][1]):
-            heappop(self._relief)
-        return self._relief[0][0] if self._relief else None
+        first = self._relief.first()
+        return None if first is None else first[0]
 
     def used_ms(self, instance: str) -> int:
         """QPU time charged in the window, in milliseconds."""
@@ -88,10 +88,10 @@ class Ledger:
             for hour, ms in sorted(hours.items())
         ]
 
-    def _note_relief(self, instance: str) -> None:
-        configured = self.instances[instance]
-        if configured.window_ms is None or not self.is_limited(instance):
-            return
-        leaves_at = (min(self._hours[instance]) + 1) * HOUR_MS + configured.window_ms
-        if (leaves_at, instance) not in self._relief[:1]:
-            heappush(self._relief, (leaves_at, instance))
+    def _relief_at(self, instance: str) -> int | None:
+        """When the oldest hour of a limited instance leaves its window; None if none ever does."""
+        window_ms = self.instances[instance].window_ms
+        if window_ms is None or not self._hours[instance] or not self.is_limited(instance):
+            return None
+        oldest = next(iter(self._hours[instance]))  # charges come in order of time
+        return (oldest + 1) * HOUR_MS + window_ms

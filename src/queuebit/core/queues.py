@@ -18,6 +18,8 @@ class BackendQueues:
     """For each instance: jobs in job mode, and of each workload that is not active its oldest."""
     fair: list[tuple[float, int, str]] = field(default_factory=list)
     """The instances that stand in the normal queue, by `policy.fair_order`."""
+    places: dict[str, tuple[float, int, str]] = field(default_factory=dict)
+    """For each of them, its entry of `fair` that counts; any other is out of date."""
     priority: list[tuple[tuple[int, int, int], str]] = field(default_factory=list)
     """Queued jobs of active batches."""
     held: list[str] = field(default_factory=list)

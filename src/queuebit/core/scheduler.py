@@ -183,7 +183,10 @@ class Scheduler:
         match event.stage:
             case Stage.PREPARE:
                 job = to_stage(job, Stage.READY)
-                self._changes.save(replace(job, ready_at=now, estimated_ms=event.estimated_ms))
+                known_ms = (
+                    event.estimated_ms if event.estimated_ms is not None else job.estimated_ms
+                )
+                self._changes.save(replace(job, ready_at=now, estimated_ms=known_ms))
             case Stage.QUANTUM:
                 if job.limit_ms is not None and event.usage_ms > job.limit_ms:
                     self._run_too_long(job, now)
@@ -222,6 +225,9 @@ class Scheduler:
             planned = calibrations.scheduled(state, queues.backend, now)
             if planned != state:
                 self._changes.save(planned)
+        for instance in self.ledger.instances:  # a limit may be another than before
+            if self.ledger.is_limited(instance):
+                self._changes.note_over_cost(instance)
         running = [job for job in self.jobs.values() if job.status is JobStatus.RUNNING]
         for job in sorted(running, key=lambda job: job.seq):
             self._changes.save(begun_again(job))

@@ -32,14 +32,15 @@ def qpu_ms(*, overhead_ms: int, runs: Iterable[tuple[float, int]]) -> int:
 def charged_when_stopped(job: Job, now: int) -> int:
     """QPU time charged to a job that its user stopped or broke, in milliseconds (decisions 4).
 
-    What the QPU had spent by then, with its preparation; 0 if it never had the QPU.
+    What the QPU had spent by then, with its preparation, and never more than the job was to take or
+    may take; 0 if it never had the QPU.
     """
     if job.quantum_started_at is None:
         return 0
     if job.stage is not Stage.QUANTUM:  # it has left the QPU, and what it used is known
         return job.usage_ms
-    spent = OVERHEAD_MS + now - job.quantum_started_at
-    return spent if job.estimated_ms is None else min(spent, job.estimated_ms)
+    spent_ms = OVERHEAD_MS + now - job.quantum_started_at
+    return min(ms for ms in (spent_ms, job.estimated_ms, job.limit_ms) if ms is not None)
 
 
 def workload_usage_ms(workload: Workload, now: int) -> int:

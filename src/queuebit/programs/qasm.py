@@ -16,6 +16,10 @@ _COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # Registers, and all qubits up to a physical one ($7), are made at once: small, plain numbers only.
 _SIZE = re.compile(r"\b(?:qubit|bit|creg\s+\w+|qreg\s+\w+)\s*\[([^\]]*)\]|\$(\d+)")
 _INCLUDE = re.compile(r"\binclude\b\s*([^;]*)")
+# Loops are unrolled into their values: plain, small numbers only, no arithmetic.
+_RANGE = re.compile(r"\bfor\b[^\[{]*\bin\b\s*\[([^\]]*)\]")
+_PLAIN_RANGE = re.compile(r"\s*-?\d{1,9}\s*(:\s*-?\d{1,9}\s*){1,2}")
+_LOOP_MAX = 10_000  # turns of one loop, as in QPY
 # What the parser or the simulator would compute at length, and no backend runs.
 _REFUSED = re.compile(r"\b(pow|def|gate|ctrl|negctrl|inv|extern|cal|defcal|array|const)\b")
 
@@ -39,6 +43,15 @@ def load(source: str) -> QuantumCircuit:
     for size in (match[1] or match[2] for match in _SIZE.finditer(text)):
         if not size.strip().isdecimal() or len(size) > len(str(BITS_MAX)):
             raise InvalidInput(f"OpenQASM: a register of size {size[:20]!r} is not accepted", 1506)
+    for turns in (match[1] for match in _RANGE.finditer(text)):
+        if not _PLAIN_RANGE.fullmatch(turns) or _turns(turns) > _LOOP_MAX:
+            raise InvalidInput(
+                f"OpenQASM: a loop over [{turns[:50]}]; ranges are of plain numbers and of at most "
+                f"{_LOOP_MAX} turns",
+                1506,
+            )
+    if arithmetic := re.search(r"\*\*|<<|\d{19}", text):
+        raise InvalidInput(f"OpenQASM: {arithmetic[0]!r} is not accepted", 1506)
     if _nesting(text) > NESTING_MAX:
         raise InvalidInput(f"OpenQASM: brackets are nested more than {NESTING_MAX} deep", 1506)
     try:
@@ -47,6 +60,13 @@ def load(source: str) -> QuantumCircuit:
         raise InvalidInput(f"OpenQASM: {str(error)[:500]}", 1506) from None
     _check_delays(circuit)
     return circuit
+
+
+def _turns(text: str) -> int:
+    """How many values the range `start:stop` or `start:step:stop` has; both ends count."""
+    start, *step, stop = (int(part) for part in text.split(":"))
+    width = step[0] if step and step[0] else 1
+    return max(0, (stop - start) // width + 1)
 
 
 def _check_delays(circuit: QuantumCircuit) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from queuebit.core.model import BackendState, Charge, Job, Record, Workload
+from queuebit.core.model import BackendState, Charge, Job, JobStatus, Record, Workload
 from queuebit.errors import ServiceFault
 from queuebit.store import listing, queries
 from queuebit.store.charges import load_charges
@@ -284,8 +284,26 @@ class Database:
     @_to_its_end
     async def queue_lengths(self) -> dict[str, int]:
         """How many jobs are Queued, by backend; a backend without any is not in it."""
-        rows = await self._fetch(queries.QUEUE_LENGTHS)
+        rows = await self._fetch(queries.JOB_COUNTS, {"status": JobStatus.QUEUED})
         return {row["backend"]: row["jobs"] for row in rows}
+
+    @_to_its_end
+    async def running_jobs(self) -> dict[str, int]:
+        """How many jobs are Running, by backend; a backend without any is not in it."""
+        rows = await self._fetch(queries.JOB_COUNTS, {"status": JobStatus.RUNNING})
+        return {row["backend"]: row["jobs"] for row in rows}
+
+    @_to_its_end
+    async def waits(self, backend: str, limit: int) -> list[int]:
+        """How many ms the `limit` jobs waited that started last on `backend`, the latest first."""
+        rows = await self._fetch(queries.WAITS, {"backend": backend, "limit": limit})
+        return [row["wait_ms"] for row in rows]
+
+    @_to_its_end
+    async def backend_states(self) -> dict[str, BackendState]:
+        """What became of backends, by name; one that nothing ever happened to is not in it."""
+        rows = await self._fetch(queries.BACKENDS)
+        return {row["id"]: _backend_state(row) for row in rows}
 
     @_to_its_end
     async def known_jobs(self) -> set[str]:

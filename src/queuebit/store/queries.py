@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from queuebit.core.model import JobStatus, Mode
+from queuebit.core.model import Mode
 from queuebit.store.tables import backends, deleted_jobs, job_tags, jobs, workloads
 
 _KEY: sa.BindParameter[str] = sa.bindparam("key")
@@ -27,10 +27,16 @@ UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite wo
 OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
 JOB_IDS = sa.select(jobs.c.id)
 BACKENDS = sa.select(backends).order_by(backends.c.id)
-QUEUE_LENGTHS = (
+JOB_COUNTS = (
     sa.select(jobs.c.backend, sa.func.count().label("jobs"))
-    .where(_UNFINISHED, jobs.c.status == JobStatus.QUEUED)
+    .where(_UNFINISHED, jobs.c.status == sa.bindparam("status"))
     .group_by(jobs.c.backend)
+)
+WAITS = (
+    sa.select((jobs.c.started_at - jobs.c.created_at).label("wait_ms"))
+    .where(jobs.c.backend == sa.bindparam("backend"), jobs.c.started_at.is_not(None))
+    .order_by(jobs.c.started_at.desc())
+    .limit(sa.bindparam("limit"))
 )
 
 

@@ -39,12 +39,21 @@ class ReasonColumn(TypeDecorator[Reason]):
         del dialect
         if value is None:
             return None
-        return {"message": value.message, "code": value.code, "solution": value.solution}
+        return {
+            "message": _storable(value.message),
+            "code": value.code,
+            "solution": _storable(value.solution),
+        }
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Reason | None:
         """From JSON to the record."""
         del dialect
         return None if value is None else Reason(**value)
+
+
+def _storable(text: str) -> str:
+    """`text` without what databases refuse: it may quote what a user wrote."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 class TransitionsColumn(TypeDecorator[tuple[tuple[WorkloadState, int], ...]]):
@@ -187,6 +196,13 @@ sa.Index(
     jobs.c.status,
     sqlite_where=jobs.c.ended_at.is_(None),
     postgresql_where=jobs.c.ended_at.is_(None),
+)
+sa.Index(
+    "ix_jobs_started",  # how long those that started last have waited
+    jobs.c.backend,
+    jobs.c.started_at,
+    sqlite_where=jobs.c.started_at.is_not(None),
+    postgresql_where=jobs.c.started_at.is_not(None),
 )
 
 job_tags = sa.Table(

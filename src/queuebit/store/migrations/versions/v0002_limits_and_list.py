@@ -1,10 +1,8 @@
-"""Jobs have limits; those in job mode lie in order of their own, for the list of workloads."""
+"""Jobs have limits, backends a state; lists of workloads and of waits have indexes of their own."""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
-
-JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 revision = "0002"
 down_revision = "0001"
@@ -12,6 +10,7 @@ down_revision = "0001"
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 ALONE = sa.text("workload_id IS NULL")
+STARTED = sa.text("started_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -35,4 +34,11 @@ def upgrade() -> None:
         ["instance", "created_at", "seq"],
         sqlite_where=ALONE,
         postgresql_where=ALONE,
+    )
+    op.create_index(
+        "ix_jobs_started",
+        "jobs",
+        ["backend", "started_at"],
+        sqlite_where=STARTED,
+        postgresql_where=STARTED,
     )
