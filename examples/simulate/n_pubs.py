@@ -30,7 +30,7 @@ PREPARE_S, FINISH_S = 20, 10  # classical work for one PUB
 THINK_S = 5  # of a client that looks at each result before it goes on
 
 SEEDS = 20
-OTHERS = Load(hours=3, rate=40, session=0.05)  # keep the QPU busy for some 70% of the time
+OTHERS = Load(hours=3, rate=40, session=0.05)  # keep the QPU busy for some 65% of the time
 BEGIN_S = 3_600  # we come when the others have been there for an hour
 DAY_MS = 86_400_000
 ME = "me"

@@ -146,7 +146,7 @@ class Service:
             clock=clock,
             real_timing={known.name for known in config.backends if known.timing == "real"},
         )
-        self.driver = Driver(scheduler, self.database, runner, clock)
+        self.driver = Driver(scheduler, self.database, runner, clock, times=runner.times)
         runner.bind(self.driver.send)
         parts = Parts(
             config=config,

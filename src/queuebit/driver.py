@@ -8,9 +8,12 @@ from typing import Any, Protocol
 
 from queuebit.clock import Clock
 from queuebit.core.events import Command, Event, Restarted, Step, Tick
-from queuebit.core.model import FINAL, Job, Record
+from queuebit.core.explain import Explanation, explain, explain_workload
+from queuebit.core.model import FINAL, Job, JobStatus, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.errors import ServiceFault
+from queuebit.foresight import Foreseen, Foresight
+from queuebit.stage_times import StageTimes
 from queuebit.store.details import Details
 
 INBOX_MAX = 10_000  # events decided in one save; the rest waits for the next
@@ -51,8 +54,12 @@ class Driver:
         clock: Clock,
         *,
         last_at: int = 0,
+        times: StageTimes | None = None,
     ) -> None:
-        """Go on from `last_at`, the latest instant on record: the clock may be behind it by now."""
+        """Go on from `last_at`, the latest instant on record: the clock may be behind it by now.
+
+        `times` tells how long stages last, for looking ahead; None: what is usual.
+        """
         self._scheduler = scheduler
         self._store = store
         self._runner = runner
@@ -63,6 +70,7 @@ class Driver:
         self._stopped = False
         self._saving: Mapping[str, Record] = {}  # decided, but not yet to be seen by readers
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
+        self._foresight = Foresight(scheduler, times or StageTimes())
 
     async def send(self, event: Event, details: Details | None = None) -> Step:
         """Have `event` decided and saved, with `details` unless it is refused.
@@ -87,6 +95,25 @@ class Driver:
                 await ended.wait()
         except TimeoutError:
             pass
+
+    def explain(self, record_id: str) -> Explanation | None:
+        """Why a job or workload waits; None if it is final, or there is none."""
+        if record_id in self._scheduler.workloads:
+            return explain_workload(self._scheduler, record_id)
+        return explain(self._scheduler, record_id)
+
+    async def foresee(self, record_id: str) -> Foreseen | None:
+        """When a job starts and ends, or a workload's next and last one; None: it has none."""
+        jobs = self._scheduler.jobs
+        job_ids = [record_id] if record_id in jobs else []
+        if record_id in self._scheduler.workloads:
+            job_ids = [job.id for job in jobs.values() if job.workload_id == record_id]
+            # The next one to start goes first, if any is still to start.
+            job_ids.sort(key=lambda id_: (jobs[id_].status is not JobStatus.QUEUED, jobs[id_].seq))
+        if not job_ids:
+            return None
+        now = max(self._now, self._clock.now())
+        return await self._foresight.of(job_ids, now)
 
     async def run(self) -> None:
         """Decide what comes in, until cancelled.

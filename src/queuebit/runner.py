@@ -19,6 +19,7 @@ from queuebit.core.events import (
 )
 from queuebit.core.model import Job, Stage
 from queuebit.engines.task import Engine, Outcome, Task
+from queuebit.stage_times import StageTimes
 from queuebit.store.database import StoredJob
 from queuebit.store.payloads import Payloads
 
@@ -63,6 +64,8 @@ class Runner:
         self._payloads = payloads
         self._clock = clock
         self._real_timing = frozenset(real_timing)
+        self.times = StageTimes(real_timing)
+        """How long stages last, by what was seen."""
         self._running: dict[str, _Running] = {}
         self._send: Callable[[Event], Awaitable[Step]] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -110,12 +113,15 @@ class Runner:
             program_id=stored.details.program_id,
             backend=stored.record.backend,
         )
+        began_at = self._clock.now()
         outcome = await self._engine.run(task)
         running = self._running[command.job_id]
         running.log += outcome.log
         running.metrics.update(outcome.metrics)
         if command.stage is Stage.QUANTUM and outcome.error is None:
             running.metrics.update(await self._real_time(stored.record, outcome.usage_ms))
+        if outcome.error is None:
+            self.times.saw(stored.record, command.stage, self._clock.now() - began_at)
         if outcome.error is not None or command.stage is Stage.FINISH:
             # Before the end is told: who sees the job final sees all of its log and metrics.
             await self._write_log(command.job_id, running.log)

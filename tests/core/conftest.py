@@ -11,6 +11,7 @@ from queuebit.core.events import (
     BackendStatusSet,
     CalibrationEnded,
     Event,
+    JobCancelRequested,
     JobSubmitted,
     Restarted,
     Stage,
@@ -137,6 +138,9 @@ class Lab:
                 )
             )
         return step
+
+    def cancel(self, job_id: str) -> Step:
+        return self.send(JobCancelRequested(job_id=job_id))
 
     def set_status(self, status: BackendStatus, reason: str = "", *, backend: str = "q") -> Step:
         return self.send(BackendStatusSet(backend=backend, status=status, reason=reason))

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, transpile
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from scipy.stats import chi2_contingency
 
 from queuebit.config import BackendConfig
@@ -33,6 +36,26 @@ def fez() -> Device:
 @pytest.fixture(scope="session")
 def fractional() -> Device:
     return _device("fractional")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[..., np.ndarray]:
+    """Bits by Aer, shape (shots, bits); for circuits whose registers hold their bits in order."""
+    backend = FakeManilaV2()
+    manila = AerSimulator(
+        method="density_matrix",
+        noise_model=NoiseModel.from_backend_properties(backend.properties(), dt=backend.dt),
+        max_parallel_threads=1,
+    )
+
+    def run(
+        circuit: QuantumCircuit, shots: int = 8_000, simulator: AerSimulator = manila
+    ) -> np.ndarray:
+        job = simulator.run(circuit, shots=shots, memory=True, seed_simulator=11)
+        memory = [reversed(shot.replace(" ", "")) for shot in job.result().get_memory()]
+        return np.array([[bit == "1" for bit in shot] for shot in memory])
+
+    return run
 
 
 @pytest.fixture

@@ -10,29 +10,11 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
 from qiskit.circuit.random import random_circuit
 from qiskit_aer import AerSimulator
-from qiskit_aer.noise import NoiseModel
-from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from queuebit.devices.device import Experiment
 from queuebit.devices.planning import EARLY_QUBITS
 
 SHOTS = 50_000
-
-
-@pytest.fixture(scope="module")
-def aer():
-    backend = FakeManilaV2()
-    return AerSimulator(
-        method="density_matrix",
-        noise_model=NoiseModel.from_backend_properties(backend.properties(), dt=backend.dt),
-        max_parallel_threads=1,
-    )
-
-
-def reference(aer, circuit: QuantumCircuit, shots: int = SHOTS) -> np.ndarray:
-    """Bits by Aer; only for circuits whose registers hold their bits in order."""
-    memory = aer.run(circuit, shots=shots, memory=True, seed_simulator=11).result().get_memory()
-    return np.array([[bit == "1" for bit in reversed(s.replace(" ", ""))] for s in memory])
 
 
 def ghz(qubits: int) -> QuantumCircuit:
@@ -45,10 +27,10 @@ def ghz(qubits: int) -> QuantumCircuit:
 
 
 @pytest.fixture
-def agree_with_aer(aer, manila, isa, one, same_distribution):
+def agree_with_aer(manila, isa, one, same_distribution, reference):
     def check(circuit: QuantumCircuit) -> None:
         fitted = isa(manila, circuit, list(range(circuit.num_qubits)))
-        same_distribution(one(manila, fitted, SHOTS), reference(aer, fitted))
+        same_distribution(one(manila, fitted, SHOTS), reference(fitted, SHOTS))
 
     return check
 
@@ -58,12 +40,12 @@ def test_a_ghz_state_is_as_noisy_as_aer_makes_it(agree_with_aer, qubits):
     agree_with_aer(ghz(qubits))
 
 
-def test_a_noiseless_ghz_state_would_be_told_apart(manila, isa, one, same_distribution):
+def test_a_noiseless_ghz_state_would_be_told_apart(manila, isa, one, same_distribution, reference):
     circuit = isa(manila, ghz(3), [0, 1, 2])
     ideal = AerSimulator(max_parallel_threads=1)
 
     with pytest.raises(AssertionError):
-        same_distribution(one(manila, circuit, SHOTS), reference(ideal, circuit))
+        same_distribution(one(manila, circuit, SHOTS), reference(circuit, SHOTS, simulator=ideal))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -173,7 +155,7 @@ def test_a_delay_relaxes_the_qubit(torino, one):
     assert rate == pytest.approx(excited * (1 - p10) + (1 - excited) * p01, abs=0.007)
 
 
-def test_a_delay_between_gates_agrees_with_aer(aer, manila, one, same_distribution):
+def test_a_delay_between_gates_agrees_with_aer(manila, one, same_distribution, reference):
     circuit = QuantumCircuit(2, 2)
     circuit.sx(0)
     circuit.cx(0, 1)
@@ -183,10 +165,10 @@ def test_a_delay_between_gates_agrees_with_aer(aer, manila, one, same_distributi
     circuit.sx(0)
     circuit.measure([0, 1], [0, 1])
 
-    same_distribution(one(manila, circuit, SHOTS), reference(aer, circuit))
+    same_distribution(one(manila, circuit, SHOTS), reference(circuit, SHOTS))
 
 
-def test_fractional_gates_turn_by_their_angles(fractional, one):
+def test_fractional_gates_turn_by_their_angles(fractional, one, reference):
     angle = 1.1
     circuit = QuantumCircuit(2, 2)
     circuit.rx(np.pi / 2, 0)
@@ -197,7 +179,7 @@ def test_fractional_gates_turn_by_their_angles(fractional, one):
     ideal = AerSimulator(max_parallel_threads=1)
 
     assert one(fractional, circuit, SHOTS).mean(axis=0) == pytest.approx(
-        reference(ideal, circuit).mean(axis=0), abs=0.06
+        reference(circuit, SHOTS, simulator=ideal).mean(axis=0), abs=0.06
     )
 
 

@@ -1,0 +1,81 @@
+"""When jobs will start and end: looks ahead on a copy of the scheduler, in a thread."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from queuebit.core import forward
+from queuebit.core.forward import Copy, Forward, Unknown
+from queuebit.core.scheduler import Scheduler
+from queuebit.stage_times import StageTimes
+
+CHEAP_S = 0.02  # a look that took no longer is made anew for whoever asks
+REST = 10  # a dearer one serves for so many times as long as it took
+FIRST_LOOK_S = 1.0  # how long others share a look whose cost is not known yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """When a job, or the first of several, starts, and when the last of them has ended."""
+
+    start: int | Unknown
+    end: int | Unknown
+
+
+class _View:
+    """The future as it looks from one instant; grows in one thread as far as it is asked."""
+
+    def __init__(self, copy: Copy, now: int, times: StageTimes, made_at: float) -> None:
+        self._copy = copy
+        self._now = now
+        self._times = times
+        self._made_at = made_at
+        self._there = {record.id for record in copy.records}
+        self._forward: Forward | None = None
+        self._spent_s = 0.0
+        self.fresh_until = made_at + FIRST_LOOK_S
+
+    def look(self, job_ids: Sequence[str]) -> Foreseen:
+        """When the first of the jobs starts, and the last to end ends."""
+        began = time.perf_counter()
+        if self._forward is None:
+            self._forward = Forward(self._copy.scheduler(), self._now, self._times)
+        ends = [self._forward.end_of(job_id) for job_id in job_ids]
+        unknown = [end for end in ends if isinstance(end, Unknown)]
+        known = [end for end in ends if not isinstance(end, Unknown)]
+        found = Foreseen(
+            start=self._forward.start_of(job_ids[0]), end=unknown[0] if unknown else max(known)
+        )
+        self._spent_s += time.perf_counter() - began
+        rest_s = REST * self._spent_s if self._spent_s > CHEAP_S else 0.0
+        self.fresh_until = self._made_at + rest_s
+        return found
+
+    def knows(self, job_ids: Sequence[str]) -> bool:
+        """Whether the jobs were there when it was made."""
+        return self._there.issuperset(job_ids)
+
+
+class Foresight:
+    """Answers from one view as long as making a new one would cost too much."""
+
+    def __init__(self, scheduler: Scheduler, times: StageTimes) -> None:
+        self._scheduler = scheduler
+        self._times = times
+        self._view: _View | None = None
+        self._thread: ThreadPoolExecutor | None = None  # None: nobody has asked yet
+
+    async def of(self, job_ids: Sequence[str], now: int) -> Foreseen:
+        """What becomes of jobs that are not final; one at least."""
+        loop = asyncio.get_running_loop()
+        view = self._view
+        if view is None or loop.time() >= view.fresh_until or not view.knows(job_ids):
+            copy = forward.copy(self._scheduler)
+            view = self._view = _View(copy, now, self._times.frozen(), loop.time())
+        if self._thread is None:
+            # One thread: looks follow each other, also after a caller who has gone.
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="foresight")
+        return await loop.run_in_executor(self._thread, partial(view.look, job_ids))
