@@ -50,7 +50,8 @@ class MemoryStore:
     async def load(self) -> Loaded:
         jobs = [stored.record for stored in self._jobs.values()]
         workloads = [stored.record for stored in self._workloads.values()]
-        given: Iterable[Record] = (*jobs, *workloads, *self._deleted.values())
+        given = (*jobs, *workloads, *self._deleted.values())
+        on_record: Iterable[Record] = (*given, *self._states.values())
         return Loaded(
             records=[
                 *sorted(self._states.values(), key=lambda state: state.id),
@@ -58,7 +59,7 @@ class MemoryStore:
                 *sorted((j for j in jobs if j.ended_at is None), key=lambda j: j.seq),
             ],
             last_seq=max((record.seq for record in given), default=0),
-            last_at=max(map(latest_instant, given), default=0),
+            last_at=max(map(latest_instant, on_record), default=0),
         )
 
     async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:

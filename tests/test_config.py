@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from queuebit import scheduling
 from queuebit.config import (
     BackendConfig,
     Config,
@@ -14,9 +15,12 @@ from queuebit.config import (
     UserConfig,
     load,
 )
+from queuebit.core.model import Calibration, OnLimit
+from queuebit.devices.snapshot import Snapshot
 from queuebit.errors import ConfigError
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "queuebit.toml"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLE = EXAMPLES / "queuebit.toml"
 
 
 def written(folder, text):
@@ -156,3 +160,29 @@ def test_what_the_example_file_comments_out_is_right_too():
 
     assert [user.name for user in config.users] == ["ada"]
     assert config.database is not None
+
+
+def test_the_example_of_a_laboratory_is_what_it_says():
+    config = load(EXAMPLES / "lab.toml", {})
+    theory, devices, course = scheduling.instances(config)
+    torino, manila = scheduling.backends(config)
+    plans = {plan.name: plan for plan in config.plans}
+    admins = [user.name for user in config.users if user.admin]
+
+    assert theory.allocation_ms == 2 * devices.allocation_ms
+    assert (theory.limit_ms, devices.limit_ms) == (None, None)
+    assert (course.limit_ms, course.on_limit, course.pending_max) == (600_000, OnLimit.WAIT, 20)
+    assert [plans[one.plan].sessions for one in config.instances] == [True, True, False]
+    assert torino.calibrations == (
+        Calibration(kind="monitoring", every_ms=3_600_000, lasts_ms=120_000),
+        Calibration(kind="benchmarking", every_ms=86_400_000, lasts_ms=1_200_000),
+    )
+    assert manila.calibrations == ()
+    assert [Snapshot(one).name for one in config.backends] == ["fake_torino", "fake_manila"]
+    assert admins == ["ada"]
+
+
+def test_nobody_is_an_administrator_unless_said():
+    user = UserConfig(name="ada", key_sha256="0" * 64, instances=("local",))
+
+    assert not user.admin

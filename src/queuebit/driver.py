@@ -46,7 +46,7 @@ class _Letter:
 class Driver:
     """The one task that may touch the scheduler."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part that it joins to the others
         self,
         scheduler: Scheduler,
         store: Saver,

@@ -73,6 +73,26 @@ async def test_what_ran_when_it_stopped_runs_again(tmp_path: Path):
     assert metrics["usage"]["quantum_seconds"] == 2.1
 
 
+async def test_what_was_paused_stays_paused_over_a_restart(tmp_path: Path):
+    where = "/queuebit/backends/fake_manila"
+    async with Service(config_of(tmp_path), engine=Workers()) as service:
+        await ask(service, "PATCH", where, json={"status": "paused", "reason": "warm"})
+        job_id = await submit(service)
+
+    workers = Workers()
+    workers.going_on.set()
+    async with Service(config_of(tmp_path), engine=workers) as service:
+        (device,) = (await ask(service, "GET", "/backends")).json()["devices"]
+        waiting = (await ask(service, "GET", f"/jobs/{job_id}")).json()["status"]
+        await ask(service, "PATCH", where, json={"status": "online"})
+        await service.driver.wait_for_end(job_id, 5)
+        ended = (await ask(service, "GET", f"/jobs/{job_id}")).json()["status"]
+
+    assert device["status"] == {"name": "paused", "reason": "warm"}
+    assert device["queue_length"] == 1
+    assert (waiting, ended) == ("Queued", "Completed")
+
+
 async def test_it_stops_at_once_though_clients_and_jobs_are_there(tmp_path: Path):
     service = Service(config_of(tmp_path, hold_ms=300), engine=Workers())
     loop = asyncio.get_running_loop()

@@ -82,7 +82,6 @@ async def test_usage_of_an_instance_is_of_28_days(api: Api):
             "end_time": "2026-09-21T14:13:20.000Z",
         },
         "usage_consumed_seconds": 2.1,
-        "usage_allocation_seconds": 36_000.0,
     }
     assert api.clock.now() == START
 
@@ -118,6 +117,8 @@ async def test_the_openapi_document_describes_the_routes(api: Api):
         "GET /api/v1/instances/usage",
         "GET /api/v1/jobs",
         "GET /api/v1/queuebit/backends",
+        "GET /api/v1/queuebit/jobs/{job_id}/why",
+        "GET /api/v1/queuebit/sessions/{session_id}/why",
         "GET /api/v1/jobs/{job_id}",
         "GET /api/v1/jobs/{job_id}/logs",
         "GET /api/v1/jobs/{job_id}/metrics",

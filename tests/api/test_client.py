@@ -1,11 +1,14 @@
 """The unmodified client against the whole service, but for its workers: it finds its way."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, IBMBackend, QiskitRuntimeService, Session
 from qiskit_ibm_runtime.accounts.exceptions import InvalidAccountError
 from qiskit_ibm_runtime.api.exceptions import RequestsApiError
@@ -208,5 +211,72 @@ def test_it_shows_our_errors_as_sentences(
 def test_usage_is_told(runtime: QiskitRuntimeService):
     told = runtime.usage()
 
-    assert told["usage_consumed_seconds"] >= 0
-    assert "usage_remaining_seconds" not in told  # there is no limit
+    assert told["usage_consumed_seconds"] > 0
+    # There is no limit, so nothing that the client could take for what is left.
+    assert told.keys().isdisjoint({"usage_limit_seconds", "usage_allocation_seconds"})
+
+
+@contextlib.contextmanager
+def set_aside(service: Service, name: str, status: str) -> Iterator[None]:
+    """Have a backend be paused or offline."""
+    headers = {
+        "Authorization": f"apikey {service.key}",
+        "Service-CRN": service.config.instances[0].crn,
+    }
+    url = f"{service.url}/api/v1/queuebit/backends/{name}"
+    with httpx.Client(headers=headers, trust_env=False) as http:
+        http.patch(url, json={"status": status}).raise_for_status()
+        yield
+        http.patch(url, json={"status": "online"}).raise_for_status()
+
+
+@pytest.mark.parametrize("status", ["paused", "offline"])
+@pytest.mark.parametrize("name", ["fake_manila", "fake_torino"])
+def test_the_least_busy_backend_is_one_that_starts_jobs(
+    connect: Callable[..., QiskitRuntimeService], service: Service, name: str, status: str
+):
+    (other,) = {"fake_manila", "fake_torino"} - {name}
+
+    with set_aside(service, name, status):
+        runtime = connect()  # a client asks but once
+
+        assert runtime.least_busy().name == other
+        assert runtime.least_busy(operational=True).name == other
+        assert runtime.backend(name).name == name
+
+
+def test_no_backend_is_the_least_busy_if_none_starts_jobs(
+    connect: Callable[..., QiskitRuntimeService], service: Service
+):
+    with set_aside(service, "fake_manila", "paused"), set_aside(service, "fake_torino", "offline"):
+        runtime = connect()
+
+        with pytest.raises(QiskitBackendNotFoundError, match="No backend matches"):
+            runtime.least_busy()
+
+
+def test_a_job_for_a_paused_backend_waits_and_its_user_is_warned(
+    connect: Callable[..., QiskitRuntimeService], service: Service
+):
+    runtime = connect()
+    backend = runtime.backend("fake_manila")
+    wish = {"program_id": "sampler", "inputs": {"pubs": []}, "options": {"backend": backend}}
+
+    with set_aside(service, "fake_manila", "paused"):
+        with pytest.warns(UserWarning, match="fake_manila currently has a status of internal"):
+            job = runtime._run(**wish)
+        status = backend.status()
+        waiting = job.status()
+    while not job.in_final_state():
+        pass  # each question is held until there is news
+
+    assert (status.operational, status.status_msg, status.pending_jobs) == (True, "internal", 1)
+    assert (waiting, job.status()) == ("QUEUED", "DONE")
+
+
+def test_a_backend_in_maintenance_is_not_operational(backend: IBMBackend, service: Service):
+    with set_aside(service, "fake_torino", "offline"):
+        status = backend.status()
+
+    assert (status.operational, status.status_msg) == (False, "maintenance")
+    assert backend.status().operational

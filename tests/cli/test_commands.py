@@ -21,17 +21,62 @@ def rows(text):
 
 def test_backends(logged_in):
     assert rows(logged_in("backends").out) == [
-        ["Name", "Qubits", "Status", "Queue"],
-        ["fake_torino", "133", "online", "0"],
-        ["fake_fez", "156", "online", "0"],
-        ["fake_manila", "5", "online", "0"],
+        ["Name", "Qubits", "Status", "Running", "Queued", "Calibration", "Reason"],
+        ["fake_torino", "133", "online", "0", "of", "5", "0"],
+        ["fake_fez", "156", "online", "0", "of", "5", "0"],
+        ["fake_manila", "5", "online", "0", "of", "5", "0"],
     ]
 
 
 def test_backends_as_json(logged_in):
-    devices = json.loads(logged_in("backends", "--json").out)["devices"]
+    backends = json.loads(logged_in("backends", "--json").out)["backends"]
 
-    assert "fake_torino" in [device["name"] for device in devices]
+    assert [backend["name"] for backend in backends] == ["fake_torino", "fake_fez", "fake_manila"]
+    assert [backend["lanes"] for backend in backends] == [5, 5, 5]
+
+
+@pytest.fixture
+def fez(logged_in):
+    """The row of `fake_fez`, which starts jobs again after the test."""
+
+    def row():
+        (found,) = [row for row in rows(logged_in("backends").out) if row[0] == "fake_fez"]
+        return found[2:]
+
+    yield row
+    logged_in("resume", "fake_fez")
+
+
+def test_a_backend_is_paused_and_resumed(logged_in, fez):
+    paused = logged_in("pause", "fake_fez", "--reason", "warm today")
+    while_paused = fez()
+    resumed = logged_in("resume", "fake_fez")
+
+    assert paused.out == "Paused fake_fez; jobs that run, and an active session, run on.\n"
+    assert while_paused == ["paused", "0", "of", "5", "0", "warm", "today"]
+    assert resumed.out == "Resumed fake_fez.\n"
+    assert fez() == ["online", "0", "of", "5", "0"]
+
+
+def test_a_backend_in_maintenance(logged_in, fez):
+    outcome = logged_in("maintenance", "fake_fez")
+
+    assert outcome.out == (
+        "fake_fez is in maintenance; jobs that run, and an active session, run on.\n"
+    )
+    assert fez() == ["offline", "0", "of", "5", "0", "maintenance"]
+
+
+@pytest.mark.parametrize("command", ["pause", "maintenance", "resume"])
+def test_a_backend_that_there_is_not(logged_in, refused, command):
+    assert refused(command, "fake_osaka") == (
+        "device not found: fake_osaka. Use one of fake_torino, fake_fez, fake_manila."
+    )
+
+
+def test_a_reason_of_two_lines(logged_in, refused, fez):
+    assert "reason" in refused("pause", "fake_fez", "--reason", "two\nlines")
+    assert fez()[0] == "online"
 
 
 def test_jobs(logged_in, job):
@@ -116,6 +161,63 @@ def test_a_batch_is_cancelled(logged_in, batch):
     assert batch.status() == "Closed"
 
 
+@pytest.fixture
+def answered(queuebit, answers):
+    """Runs a command on a server that answers `body` at `path`."""
+    told, url = answers
+
+    def run(path, body, *arguments):
+        for where, what in {
+            "/identity/token": {"access_token": "t"},
+            "/v3/resources/search": {"items": [{"name": "local", "crn": "crn:1"}]},
+            path: body,
+        }.items():
+            told[where] = (200, "application/json", json.dumps(what))
+        return queuebit(*arguments, "--url", url, "--token", "x")
+
+    return run
+
+
+@pytest.fixture
+def utc():
+    """Has the C library, which prints local times, live in UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+LATER = [{"kind": "daily", "at": "2026-01-01T00:00:00Z"}]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "shown"),
+    [
+        ({"running": "hourly", "due": ["daily"], "scheduled": []}, "hourly runs"),
+        ({"running": None, "due": ["hourly"], "scheduled": LATER}, "hourly is due"),
+        ({"running": None, "due": [], "scheduled": LATER}, "daily 2026-01-01 00:00:00"),
+        ({"running": None, "due": [], "scheduled": []}, ""),
+    ],
+)
+def test_the_calibration_of_a_backend(answered, utc, calibration, shown):
+    backend = {
+        "name": "fake_fez",
+        "qubits": 156,
+        "status": "online",
+        "reason": "available",
+        "lanes": 5,
+        "running": 1,
+        "queued": 2,
+        "calibration": calibration,
+    }
+
+    outcome = answered("/api/v1/queuebit/backends", {"backends": [backend]}, "backends")
+
+    row = ["fake_fez", "156", "online", "1", "of", "5", "2"]
+    assert rows(outcome.out)[1] == [*row, *shown.split()]
+
+
 WORKLOADS = {
     "workloads": [
         {
@@ -143,26 +245,10 @@ WORKLOADS = {
 
 
 @pytest.fixture
-def workloads(queuebit, answers):
+def workloads(answered):
     """`queuebit workloads` of a server that answers as IBM's API does (rest.md 8)."""
-    told, url = answers
-    for path, body in {
-        "/identity/token": {"access_token": "t"},
-        "/v3/resources/search": {"items": [{"name": "local", "crn": "crn:1"}]},
-        "/api/v1/workloads?limit=20&sort=-createdAt": WORKLOADS,
-    }.items():
-        told[path] = (200, "application/json", json.dumps(body))
-    return lambda *options: queuebit("workloads", "--url", url, "--token", "x", *options)
-
-
-@pytest.fixture
-def utc():
-    """Has the C library, which prints local times, live in UTC."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
+    path = "/api/v1/workloads?limit=20&sort=-createdAt"
+    return lambda *options: answered(path, WORKLOADS, "workloads", *options)
 
 
 def test_workloads(workloads, utc):

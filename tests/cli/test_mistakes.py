@@ -1,8 +1,11 @@
 """What a user gets wrong ends in one line on stderr."""
 
+import hashlib
 import json
 
 import pytest
+
+from queuebit import testing
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -39,7 +42,15 @@ def test_a_missing_id(refused):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["jobs"], ["job", "x"], ["workloads"], ["backends"], ["cancel", "x"], ["close", "x"]],
+    [
+        ["jobs"],
+        ["job", "x"],
+        ["workloads"],
+        ["backends"],
+        ["pause", "x"],
+        ["cancel", "x"],
+        ["close", "x"],
+    ],
 )
 def test_nobody_logged_in(refused, arguments):
     assert refused(*arguments) == "not logged in: queuebit login, or give --url and --token"
@@ -97,6 +108,21 @@ def test_a_refusal_of_the_service_is_told_with_its_solution(refused, queuebit_se
     told = refused("job", "none", "--url", service.url, "--token", service.key)
 
     assert told.startswith("Job not found. Job ID: none. ")
+
+
+def test_who_is_no_administrator(refused, queuebit):
+    digest = hashlib.sha256(b"key").hexdigest()
+    users = [{"name": "emmy", "key_sha256": digest, "instances": ["local"]}]
+    with testing.service(users=users, workers=1) as service:
+        where = ["--url", service.url, "--token", "key"]
+        told = refused("pause", "fake_fez", *where)
+        listed = queuebit("backends", *where).out
+
+    assert told == (
+        "User emmy is not an administrator. "
+        "Ask one, or have the operator set admin = true for this user."
+    )
+    assert "paused" not in listed
 
 
 def test_a_key_that_nobody_holds(refused, queuebit_service):

@@ -1,4 +1,4 @@
-"""What time alone brings about: max TTL, interactive TTL, never used. All of it on the instant."""
+"""What time alone brings about: the TTLs, and never used. All of it on the instant."""
 
 import pytest
 
@@ -221,6 +221,70 @@ def test_without_its_only_job_a_workload_is_unused_again(lab):
     lab.send(JobCancelRequested(job_id="b"), at=10_000)
 
     assert lab.scheduler.next_deadline() == 1_810_000
+
+
+# -- active TTL (semantics 3.3, decisions 19)
+
+
+def test_the_active_ttl_ends_a_workload_as_the_max_ttl_does(lab):
+    lab.open("S", Mode.SESSION, active_ttl_ms=1_000)
+    lab.submit("s1", "s2", "s3", "s4", "s5", "s6", to="S")
+
+    assert lab.scheduler.next_deadline() == 1_000
+    assert lab.tick(999) == Step()
+    assert lab.tick(1_000).commands == []
+    assert lab.job("s6").reason == Reason(
+        code=4001,
+        message="The active time to live of the session S was reached while the job was queued.",
+        solution="Open a new one with a larger max_time, or submit fewer jobs to it.",
+    )
+    assert lab.running() == ["s1", "s2", "s3", "s4", "s5"]
+    assert lab.workload("S").state_reason == "active_ttl_reached"
+
+    lab.now = 5_000
+    lab.done("s1", "s2", "s3", "s4", "s5")
+
+    assert lab.workload("S").state is WorkloadState.CLOSED
+
+
+def test_the_active_ttl_stands_still_while_a_workload_is_inactive_and_does_not_renew(lab):
+    lab.open("B", active_ttl_ms=100_000)
+    lab.submit("b1", to="B")
+    lab.done("b1")
+    lab.tick(60_000)
+    lab.now = 500_000
+    lab.submit("b2", to="B")
+
+    assert lab.scheduler.next_deadline() == 540_000
+    lab.tick(540_000)
+    assert lab.workload("B").accepting_jobs is False
+
+
+def test_an_idle_workload_whose_active_ttl_ends_first_is_closed(lab):
+    lab.open("S", Mode.SESSION, active_ttl_ms=10_000)
+    lab.submit("s", to="S")
+    lab.done("s")
+    lab.tick(10_000)
+
+    assert (lab.workload("S").state, lab.workload("S").active_ms) == ("closed", 10_000)
+
+
+def test_of_two_ttls_at_one_instant_the_max_ttl_is_the_reason(lab):
+    lab.open("B", max_ttl_ms=1_000, active_ttl_ms=1_000)
+    lab.submit("b", to="B")
+    lab.tick(1_000)
+
+    assert lab.workload("B").state_reason == "max_ttl_reached"
+
+
+def test_the_active_ttl_binds_a_closed_workload_with_queued_jobs_only(lab):
+    lab.open("B", active_ttl_ms=1_000)
+    lab.submit("b1", "b2", "b3", "b4", "b5", "b6", to="B")
+    lab.send(WorkloadCloseRequested(workload_id="B"))
+
+    assert lab.scheduler.next_deadline() == 1_000
+    lab.cancel("b6")
+    assert lab.scheduler.next_deadline() is None
 
 
 # -- when time is late

@@ -5,6 +5,7 @@ import asyncio
 from tests.sim.process import ServiceProcess
 
 from queuebit.core.events import (
+    BackendStatusSet,
     JobCancelRequested,
     JobSubmitted,
     Refusal,
@@ -12,7 +13,7 @@ from queuebit.core.events import (
     WorkloadCloseRequested,
     WorkloadOpened,
 )
-from queuebit.core.model import FINAL, Job, JobStatus
+from queuebit.core.model import FINAL, BackendStatus, Job, JobStatus
 from queuebit.engines.task import Task
 from queuebit.store.details import JobDetails, WorkloadDetails
 
@@ -66,6 +67,11 @@ async def cancel_job(process: ServiceProcess, job_id: str) -> bool:
     """POST /jobs/ID/cancel; False: it has ended already."""
     step = await process.driver.send(JobCancelRequested(job_id=job_id))
     return step.refusal is None
+
+
+async def set_status(process: ServiceProcess, backend: str, status: BackendStatus) -> None:
+    """PATCH of a backend, by an administrator."""
+    await process.driver.send(BackendStatusSet(backend=backend, status=status, reason="because"))
 
 
 async def read_job(process: ServiceProcess, job_id: str) -> Job | None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.sim import api
-from tests.sim.process import BACKENDS, ServiceProcess, Unreachable
-from tests.sim.weather import Weather
+from tests.sim.process import ServiceProcess, Unreachable
+from tests.sim.weather import INSTANCES, Weather
 
-from queuebit.core.events import JobSubmitted, WorkloadOpened
-from queuebit.core.model import FINAL, Job, JobStatus, Mode, Workload, WorkloadState
+from queuebit.core.events import JobSubmitted, Rule, WorkloadOpened
+from queuebit.core.model import FINAL, Job, JobStatus, Mode, Record, Workload, WorkloadState
 
 ACTIONS = {
     "submit": 8,
@@ -24,7 +24,6 @@ ACTIONS = {
     "delete job": 2,
 }
 STEPS = 40
-INSTANCES = ("lab", "class")
 
 
 @dataclass(slots=True)
@@ -76,7 +75,7 @@ class Client:
             self._promises.closed.add(workload_id)
 
     async def submit(self) -> None:
-        await self._submit(self._rng.choice(BACKENDS).name, None)
+        await self._submit(self._rng.choice(self._weather.backends).name, None)
 
     async def submit_to_workload(self) -> None:
         if not self._workloads:
@@ -91,7 +90,11 @@ class Client:
         if private:
             self._promises.private.add(job_id)
         event = JobSubmitted(
-            job_id=job_id, instance=self._instance, backend=backend, workload_id=workload_id
+            job_id=job_id,
+            instance=self._instance,
+            backend=backend,
+            workload_id=workload_id,
+            limit_ms=self._rng.choice((None, None, 50_000)),
         )
         was_closed = workload_id in self._promises.closed
         self._weather.note(f"{job_id} is sent to {workload_id or backend}")
@@ -102,13 +105,15 @@ class Client:
         if refusal is None:
             assert not was_closed, f"{workload_id} was closed, but takes {job_id}"
             self._promises.accepted.append(job_id)
-        else:
+        elif refusal.rule is Rule.WORKLOAD_CLOSED:
             assert workload_id is not None
             self._promises.closed.add(workload_id)
+        else:
+            assert refusal.rule in (Rule.USAGE_LIMIT, Rule.PENDING_LIMIT)
 
     async def open(self) -> None:
         workload_id = self._name("w")
-        backend = self._rng.choice(BACKENDS).name
+        backend = self._rng.choice(self._weather.backends).name
         event = WorkloadOpened(
             workload_id=workload_id,
             instance=self._instance,
@@ -193,7 +198,7 @@ class Client:
                 return
 
 
-def check_promises(promises: Promises, every: dict[str, Job | Workload]) -> None:
+def check_promises(promises: Promises, every: dict[str, Record]) -> None:
     """All that was ever answered is true of the latest records."""
     for job_id in promises.accepted:
         job = every[job_id]

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 
 from tests.fakes_engine import ScriptedEngine
 from tests.sim.disk import MemoryPayloads
 from tests.sim.weather import Weather
 
-from queuebit.core.model import Backend, Reason, Stage
+from queuebit.core.model import Reason, Stage
 from queuebit.engines.task import Outcome, Task
 
 BROKEN = Reason(message="broken", code=1208)
@@ -18,13 +17,11 @@ OUR_FAULT = Reason(message="our fault", code=9999)
 class SimulatedEngine:
     """The scripted engine, with a hand that ends its tasks as the weather has it."""
 
-    def __init__(
-        self, payloads: MemoryPayloads, weather: Weather, backends: Iterable[Backend]
-    ) -> None:
+    def __init__(self, payloads: MemoryPayloads, weather: Weather) -> None:
         self._scripted = ScriptedEngine()
         self._payloads = payloads
         self._weather = weather
-        self._backends = {backend.name: backend for backend in backends}
+        self._backends = {backend.name: backend for backend in weather.backends}
 
     async def start(self) -> None:
         await self._scripted.start()

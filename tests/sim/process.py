@@ -17,14 +17,13 @@ from tests.sim.weather import Weather
 
 from queuebit.clock import Clock
 from queuebit.core.events import Event, Step
-from queuebit.core.model import Backend, Record
+from queuebit.core.model import Record
 from queuebit.driver import Driver
 from queuebit.errors import ServiceFault
 from queuebit.store.database import StoredJob
 from queuebit.store.details import Details
 
 Result = TypeVar("Result")
-BACKENDS = (Backend(name="wide", lanes=5), Backend(name="narrow", lanes=2))
 
 
 class DiskFull(Exception):
@@ -112,8 +111,9 @@ class ServiceProcess(Process):
         self.payloads = payloads
         self.weather = weather
         self.store = ProcessStore(disk, self, weather)
-        self.engine = SimulatedEngine(payloads, weather, BACKENDS)
+        self.engine = SimulatedEngine(payloads, weather)
         self.driver: Driver
+        self.scheduler: WatchedScheduler
         self.runner: WatchedRunner
         self._clock = clock
         self._stopping = asyncio.Event()
@@ -175,7 +175,13 @@ class ServiceProcess(Process):
         """Do what `Service._serve` does, in its order."""
         loaded = await self.disk.load()
         await asyncio.to_thread(self.payloads.sweep, await self.disk.known_jobs())
-        scheduler = WatchedScheduler(BACKENDS, loaded.records, loaded.last_seq)
+        self.scheduler = WatchedScheduler(
+            self.weather.backends,
+            loaded.records,
+            loaded.last_seq,
+            instances=self.weather.instances,
+            charges=await self.disk.charges(0),
+        )
         self.runner = WatchedRunner(
             self.disk,
             engine=self.engine,
@@ -184,7 +190,7 @@ class ServiceProcess(Process):
             clock=self._clock,
         )
         self.driver = Driver(
-            scheduler, self.store, self.runner, self._clock, last_at=loaded.last_at
+            self.scheduler, self.store, self.runner, self._clock, last_at=loaded.last_at
         )
         self.runner.bind(self._tell)
         async with asyncio.TaskGroup() as group:

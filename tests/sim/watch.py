@@ -7,8 +7,17 @@ from typing import Any
 from tests.sim.disk import WatchedStore
 
 from queuebit.core import invariants
-from queuebit.core.events import Command, Event, Restarted, RunStage, Step, Tick
-from queuebit.core.model import FINAL, Backend, Job, Record, Workload
+from queuebit.core.events import Command, Event, Restarted, RunCalibration, RunStage, Step, Tick
+from queuebit.core.model import (
+    FINAL,
+    Backend,
+    BackendState,
+    Charge,
+    Instance,
+    Job,
+    Record,
+    Workload,
+)
 from queuebit.core.scheduler import Scheduler
 from queuebit.core.usage import workload_usage_ms
 from queuebit.runner import Runner
@@ -18,12 +27,20 @@ class WatchedScheduler(Scheduler):
     """Keeps its invariants after every decision; a restart shows nowhere."""
 
     def __init__(
-        self, backends: Iterable[Backend], records: Iterable[Record], last_seq: int
+        self,
+        backends: Iterable[Backend],
+        records: Iterable[Record],
+        last_seq: int,
+        *,
+        instances: Iterable[Instance],
+        charges: Iterable[Charge],
     ) -> None:
-        self._backends = list(backends)
         self._loaded = list(records)
-        self._last_seq = last_seq
-        super().__init__(self._backends, self._loaded, last_seq)
+        charges = list(charges)
+        self._twin = Scheduler(
+            backends, self._loaded, last_seq, instances=instances, charges=charges
+        )
+        super().__init__(backends, self._loaded, last_seq, instances=instances, charges=charges)
 
     def handle(self, event: Event, now: int) -> Step:
         step = super().handle(event, now)
@@ -34,10 +51,12 @@ class WatchedScheduler(Scheduler):
 
     def _check_restart(self, step: Step, now: int) -> None:
         """What clients see is what it would be if only time had passed."""
-        twin = Scheduler(self._backends, self._loaded, self._last_seq)
-        expected = twin.handle(Tick(), now)
+        expected = self._twin.handle(Tick(), now)
         stored = {record.id: record for record in self._loaded}
-        assert _visible(stored | step.changed, now) == _visible(stored | expected.changed, now)
+        seen = _visible(stored | step.changed, now)
+        for record_id, as_expected in _visible(stored | expected.changed, now).items():
+            assert seen.pop(record_id) == as_expected, f"a restart changed {record_id}"
+        assert not seen, f"a restart made {seen}"
 
 
 class WatchedRunner(Runner):
@@ -50,6 +69,12 @@ class WatchedRunner(Runner):
         """When each job's end was known, by the loop's time."""
 
     def carry_out(self, command: Command) -> None:
+        if isinstance(command, RunCalibration):
+            state = self._disk.seen.get(command.backend)
+            assert isinstance(state, BackendState), "calibrates what is not saved"
+            assert state.run >= command.run, "calibrates what is not saved"
+            super().carry_out(command)
+            return
         record = self._disk.seen.get(command.job_id)
         assert isinstance(record, Job), "acts on a job that is not saved"
         if isinstance(command, RunStage):
@@ -76,6 +101,8 @@ def _visible(records: dict[str, Record], now: int) -> dict[str, tuple[Any, ...]]
 
 
 def _seen_of(record: Record, now: int) -> tuple[Any, ...]:
+    if isinstance(record, BackendState):
+        return (record.status, record.status_reason)
     if isinstance(record, Workload):
         used_ms = workload_usage_ms(record, now)
         return (record.state, record.accepting_jobs, record.transitions, record.closed_at, used_ms)

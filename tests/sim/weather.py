@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 from queuebit.core.events import Event
+from queuebit.core.model import Backend, Calibration, Instance, OnLimit
 from queuebit.engines.task import Task
 
 CHANCES = {
@@ -30,8 +31,21 @@ DELAYS_S = {
     "start": (0, 0.1, 5, 100),
     "setting of the clock": (30, 300, 1e9),
     "repeat": (0, 1, 100),
+    "administration": (10, 200, 1e9),
 }
 """How long each lasts in the mean; a seed picks one of the numbers."""
+
+
+INSTANCES = ("lab", "class")
+HOUR_MS = 3_600_000
+CALIBRATIONS = (
+    (),
+    (Calibration(kind="monitor", every_ms=60_000, lasts_ms=5_000),),
+    (
+        Calibration(kind="monitor", every_ms=600_000, lasts_ms=20_000),
+        Calibration(kind="full", every_ms=4 * HOUR_MS, lasts_ms=1_200_000),
+    ),
+)
 
 
 class Weather:
@@ -49,6 +63,11 @@ class Weather:
         """All that any worker ever began; none twice."""
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.log: list[str] = []
+        self.backends = tuple(
+            Backend(name=name, lanes=lanes, calibrations=rng.choice(CALIBRATIONS))
+            for name, lanes in (("wide", 5), ("narrow", 2))
+        )
+        self.instances = tuple(_instance(name, rng) for name in INSTANCES)
 
     def note(self, text: str) -> None:
         """Log a line, for the reader of a failing seed."""
@@ -86,3 +105,15 @@ class Weather:
     async def trouble(self) -> None:
         """Raise what broke, when it does."""
         await self._broken
+
+
+def _instance(name: str, rng: random.Random) -> Instance:
+    """An instance of some plan."""
+    return Instance(
+        id=name,
+        allocation_ms=rng.choice((None, 0, 100_000, 200_000)),
+        limit_ms=rng.choice((None, None, 300_000, 3_000_000)),
+        window_ms=rng.choice((HOUR_MS, 2 * HOUR_MS)),
+        on_limit=rng.choice(tuple(OnLimit)),
+        pending_max=rng.choice((None, None, 3)),
+    )

@@ -1,18 +1,29 @@
 """A whole service, its clients and its bad luck, from one seed; then everything must add up."""
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from dataclasses import dataclass
 
-from tests.sim.clients import INSTANCES, Client, Promises, check_promises
+from tests.sim import api
+from tests.sim.clients import Client, Promises, check_promises
 from tests.sim.disk import MemoryPayloads, WatchedStore
 from tests.sim.loop import VirtualLoop
-from tests.sim.process import BACKENDS, ServiceProcess
-from tests.sim.weather import Weather
+from tests.sim.process import ServiceProcess, Unreachable
+from tests.sim.weather import INSTANCES, Weather
 
 from queuebit.clock import SystemClock
-from queuebit.core.model import FINAL, Job, JobStatus, Mode, Workload, WorkloadState
+from queuebit.core.model import (
+    FINAL,
+    BackendState,
+    BackendStatus,
+    Job,
+    JobStatus,
+    Mode,
+    Workload,
+    WorkloadState,
+)
 
 START_MS = 1_800_000_000_000
 OUR_FAULTS = (9999, 9707)
@@ -76,7 +87,13 @@ class _World:
             async with asyncio.TaskGroup() as world:
                 others = [
                     world.create_task(happens())
-                    for happens in (self._restart, self._kill, self._set_clock, self._repeat)
+                    for happens in (
+                        self._restart,
+                        self._kill,
+                        self._set_clock,
+                        self._repeat,
+                        self._administer,
+                    )
                 ]
                 others.append(world.create_task(weather.trouble()))
                 async with asyncio.TaskGroup() as users:
@@ -135,10 +152,26 @@ class _World:
                 self._weather.note(f"-- once more: {event}")
                 await self._process.hear(event)
 
+    async def _administer(self) -> None:
+        """Backends are paused and go on; in the end all are online."""
+        weather = self._weather
+        while True:
+            await asyncio.sleep(10 if weather.calm else 1 + weather.delay_s("administration"))
+            online = [(backend.name, BackendStatus.ONLINE) for backend in weather.backends]
+            name = weather.rng.choice(weather.backends).name
+            wishes = online if weather.calm else [(name, weather.rng.choice(list(BackendStatus)))]
+            process = self._process
+            with contextlib.suppress(Unreachable):
+                for wish in wishes if process is not None and not process.dead else ():
+                    weather.note(f"-- {wish}")
+                    await process.request(api.set_status(process, *wish))
+
     async def _end(self) -> None:
         """Wait until nothing is left to do."""
         began = asyncio.get_running_loop().time()
-        while (await self._disk.load()).records:
+        while any(
+            not isinstance(record, BackendState) for record in (await self._disk.load()).records
+        ):
             await asyncio.sleep(600)
             assert asyncio.get_running_loop().time() < began + PATIENCE_S, "something never ends"
         await asyncio.sleep(60)  # it is cleared up after all

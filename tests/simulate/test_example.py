@@ -1,4 +1,4 @@
-"""The example that answers "N PUBs in one job, or N jobs in a batch", and the page that tells it."""
+"""The example "N PUBs in one job, or N jobs in a batch", and the page that tells of it."""
 
 import re
 import runpy

@@ -115,6 +115,25 @@ def test_a_client_of_a_session_is_taken_to_wait_for_results(run):
     ]
 
 
+def test_a_job_of_a_session_does_not_wait_for_itself(run):
+    gone = [submit("b", at=9, workload="s"), {"at": 9, "cancel": {"job": "b"}}]
+    history = run(opened("s", "session"), submit("a", workload="s"), *gone)
+
+    after = {e.event.job_id: e.after for e in exported(history).entries if e.work}
+
+    assert after == {"a": (), "b": ("a",)}
+
+
+def test_what_the_service_stopped_was_not_cancelled_by_its_user(run):
+    history = run(submit("a", quantum_s=100, limit_s=10))
+
+    (entry,) = exported(history).entries
+
+    assert entry.event.limit_ms == 10_000
+    assert entry.work.quantum_ms == 10_000
+    assert entry.work.usage_ms == 100_000
+
+
 def test_a_stage_that_never_was_lasts_as_long_as_usual(run):
     jobs = [submit(f"j{n}", quantum_s=n, prepare_s=2 * n, usage_s=7) for n in (1, 2, 9)]
     history = run(*jobs, submit("gone", at=1), {"at": 1, "cancel": {"job": "gone"}})
@@ -150,12 +169,12 @@ def test_lanes_and_plans_come_from_the_configuration():
         for seq, name in enumerate(("gone", "q"), 1)
     ]
     backends = [Backend(name="q", lanes=3), Backend(name="idle")]
-    instances = [Instance(id="i", allocation_ms=5), Instance(id="other")]
+    instances = [Instance(id="i", allocation_ms=5, since=START + 7), Instance(id="other")]
 
     trace = export(jobs, [], backends=backends, instances=instances)
 
     assert [machine.backend for machine in trace.machines] == [Backend(name="gone"), backends[0]]
-    assert trace.instances == (instances[0],)
+    assert trace.instances == (replace(instances[0], since=7),)
 
 
 def test_nothing_to_export():

@@ -79,7 +79,9 @@ def everything():
                 {"name": "q", "lanes": 2, "copies": 2},
                 {"name": "r", "calibrations": [{"every_s": 3_600, "lasts_s": 60}]},
             ],
-            instances=[{"name": "lab", "allocation_s": 600, "limit_s": 900, "pending_max": 3}],
+            instances=[
+                {"name": "lab", "allocation_s": 600, "limit_s": 900, "since_s": 4, "pending_max": 3}
+            ],
         ),
         opened("b", backend="q", active_ttl_s=5, interactive_ttl_s=0.5),
         submit("a", workload="b"),

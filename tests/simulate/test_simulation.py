@@ -165,6 +165,17 @@ def test_copies_take_turns_by_load(run):
     assert history.workloads["b"].backend == "q"
 
 
+def test_a_copy_whose_job_has_ended_is_the_less_busy_one(run):
+    history = run(
+        head(backends=[{"name": "q", "copies": 2}]),
+        submit("long", backend="q", quantum_s=99),
+        submit("short", backend="q"),
+        submit("next", at=10, backend="q"),
+    )
+
+    assert [job.backend for job in history.jobs.values()] == ["q", "q-2", "q-2"]
+
+
 def test_calibrations_take_the_qpu_between_jobs(run):
     first = head(
         backends=[{"name": "qpu", "calibrations": [{"every_s": 10, "lasts_s": 5}]}],

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.jobs import owned_job
-from queuebit.api.parts import AnyCall, Call, answer, nothing
+from queuebit.api.parts import AnyCall, Call, nothing
 from queuebit.api.times import wire_time, wire_time_or_none
+from queuebit.api.why import Waiting, foreseen_times, waiting
 from queuebit.core.model import FINAL, JobStatus, Stage
 from queuebit.store.database import StoredJob
 
@@ -66,6 +67,7 @@ class OwnMetrics(BaseModel):
 
     stages: Stages
     workers: dict[str, Any]  # as the job's stages reported it
+    waiting: Waiting | None = None  # left out unless the job waits
 
 
 class MetricsAnswer(BaseModel):
@@ -108,7 +110,14 @@ async def read_results(call: AnyCall, job_id: str) -> Response:
 async def read_metrics(call: AnyCall, job_id: str) -> Response:
     """Read a job's times and usage."""
     job = await owned_job(call, job_id)
-    return answer(_metrics(job), unset=True)
+    told = _metrics(job)
+    why = call.parts.driver.explain(job_id)
+    if why is not None and why.hold is not None:
+        told.queuebit.waiting = waiting(why)
+        if job.record.status is JobStatus.QUEUED:
+            told = told.model_copy(update=await _place_in_queue(call, job_id, why.position))
+    # Not `answer`: nulls are told, and what does not apply is left out.
+    return Response(told.model_dump_json(exclude_unset=True), media_type="application/json")
 
 
 @router.get(
@@ -143,6 +152,16 @@ async def _result(call: Call, job: StoredJob) -> Response:
     finally:
         call.parts.being_read.discard(job_id)
     return Response(content, media_type="application/json")
+
+
+async def _place_in_queue(call: Call, job_id: str, position: int | None) -> dict[str, Any]:
+    """What IBM's API told of a queued job before API 2026-03-15 (rest.md 5.9)."""
+    start, end = foreseen_times(await call.parts.driver.foresee(job_id))
+    return {
+        "position_in_queue": position,
+        "estimated_start_time": start,
+        "estimated_completion_time": end,
+    }
 
 
 def _metrics(job: StoredJob) -> MetricsAnswer:

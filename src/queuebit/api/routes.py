@@ -18,6 +18,7 @@ from queuebit.api import (
     submit,
     usage,
     versions,
+    why,
     workloads,
 )
 from queuebit.api.parts import Parts
@@ -33,6 +34,7 @@ _RUNTIME = (
     usage.router,
     versions.router,
     estimates.router,
+    why.router,
     administration.router,
     platform.catalog,
 )

@@ -26,7 +26,7 @@ class InstanceUsage(BaseModel):
     plan_id: str
     usage_period: Period
     usage_consumed_seconds: float
-    usage_allocation_seconds: float
+    usage_allocation_seconds: float | None = None
     usage_limit_seconds: float | None = None
     usage_limit_reached: bool | None = None
 
@@ -45,7 +45,8 @@ async def read_usage(call: AnyCall) -> Response:
             plan_id=plan_id(call.plan),
             usage_period=Period(start_time=wire_time(since), end_time=wire_time(now)),
             usage_consumed_seconds=used_ms / 1000,
-            usage_allocation_seconds=call.instance.allocation_s,
+            # The client takes it for time that is left; without a limit ours is a weight only.
+            usage_allocation_seconds=None if limit_ms is None else call.instance.allocation_s,
             usage_limit_seconds=None if limit_ms is None else limit_ms / 1000,
             usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
         )

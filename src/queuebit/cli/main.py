@@ -15,6 +15,7 @@ from queuebit.cli.jobs import cancel, job, jobs
 from queuebit.cli.login import login
 from queuebit.cli.serve import serve
 from queuebit.cli.simulate import simulate
+from queuebit.cli.why import watch, why
 from queuebit.cli.workloads import close, workloads
 from queuebit.errors import QueuebitError, RequestError
 
@@ -81,6 +82,8 @@ for command in (
     workloads,
     cancel,
     close,
+    why,
+    watch,
     estimate,
     simulate,
 ):

@@ -54,11 +54,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
 def print_fields(fields: Iterable[tuple[str, Any]]) -> None:
     """Print names and values, one pair in a line; a None is left out."""
+    console().print(fields_table(fields))
+
+
+def fields_table(fields: Iterable[tuple[str, Any]]) -> Table:
+    """Lay out names and values, one pair in a line; a None is left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in fields:
         if value is not None:
             table.add_row(Text(name, style="bold"), _cell(value))
-    console().print(table)
+    return table
 
 
 def _cell(value: Any) -> Text:

@@ -7,8 +7,8 @@ import typer
 
 from queuebit.cli.output import console, print_json
 from queuebit.config import load as load_config
-from queuebit.core.model import Backend
 from queuebit.errors import QueuebitError
+from queuebit.scheduling import backends, instances
 
 WHERE = "Service's history"
 MADE_UP = "Made-up load"
@@ -134,11 +134,8 @@ def _export(file: Path, data: Path | None, config: Path | None) -> None:
 
     settings = load_config(config, data=data)
     jobs, workloads = read_history(settings.database_url)
-    backends = [
-        Backend(name=backend.name, lanes=backend.lanes, qpu_slots=backend.qpu_slots)
-        for backend in settings.backends
-    ]
-    write(export(jobs, workloads, backends=backends), file)
+    trace = export(jobs, workloads, backends=backends(settings), instances=instances(settings))
+    write(trace, file)
     typer.echo(f"Wrote {len(jobs)} jobs and {len(workloads)} workloads to {file}.")
 
 

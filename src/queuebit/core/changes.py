@@ -100,8 +100,10 @@ class Changes:
         """
         if not self._over_cost:
             return
-        stopping, self._over_cost = self._over_cost, {}
-        for workload in list(self.index.workloads.values()):
+        # A late look may find that the window has rolled meanwhile.
+        stopping = {one for one in self._over_cost if self.ledger.is_limited(one)}
+        self._over_cost.clear()
+        for workload in sorted(self.index.workloads.values(), key=lambda workload: workload.seq):
             if workload.instance in stopping and workload.state is WorkloadState.ACTIVE:
                 self.stop_accepting(workload.id, "instance_limit_reached")
                 self.end_queued(workload.id, JobStatus.CANCELLED, now, STOPPED_AT_LIMIT)

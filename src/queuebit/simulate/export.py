@@ -6,7 +6,7 @@ submitted that much later after it. Everybody else is taken to submit at an inst
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
 
 from queuebit.core.events import (
@@ -51,11 +51,16 @@ def export(
         raise QueuebitError("there is nothing to export: no job or workload on record")
     known = {backend.name: backend for backend in backends}
     names = dict.fromkeys(record.backend for record in records)
+    start = min(record.created_at for record in records)
     tenants = {record.instance for record in records}
     told = sorted(_Exporter(jobs, workloads).told(), key=lambda one: (one.at, one.seq))
     return Trace(
         machines=tuple(Machine(backend=known.get(name, Backend(name=name))) for name in names),
-        instances=tuple(instance for instance in instances if instance.id in tenants),
+        instances=tuple(
+            replace(instance, since=max(0, instance.since - start))
+            for instance in instances
+            if instance.id in tenants
+        ),
         entries=tuple(one.entry for one in told),
     )
 

@@ -54,6 +54,7 @@ class InstanceLine(_Line):
     allocation_s: Seconds | None = None
     limit_s: Seconds | None = None
     window_s: Annotated[float, Field(ge=1, le=SECONDS_MAX)] | None = 28 * 86_400
+    since_s: Seconds = 0
     on_limit: Literal["wait", "stop"] = "wait"
     pending_max: Annotated[int, Field(ge=1)] | None = None
 

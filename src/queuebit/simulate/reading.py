@@ -224,6 +224,7 @@ def _instance(line: InstanceLine) -> Instance:
         allocation_ms=None if line.allocation_s is None else _ms(line.allocation_s),
         limit_ms=None if line.limit_s is None else _ms(line.limit_s),
         window_ms=None if line.window_s is None else _ms(line.window_s),
+        since=_ms(line.since_s),
         on_limit=OnLimit(line.on_limit),
         pending_max=line.pending_max,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
+from typing import assert_never
 
 from queuebit.core.events import (
     BackendStatusSet,
@@ -200,6 +201,8 @@ class _Simulation:
                 self._calibrate(command)
             case StopJob():
                 pass  # news of its stage will come, and the scheduler ignores it
+            case _:  # pragma: no cover - mypy sees to it
+                assert_never(command)
 
     def _calibrate(self, command: RunCalibration) -> None:
         ended_at = self._now + command.lasts_ms

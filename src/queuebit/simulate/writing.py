@@ -74,6 +74,7 @@ def _instance_line(instance: Instance) -> InstanceLine:
         allocation_s=_seconds(instance.allocation_ms),
         limit_s=_seconds(instance.limit_ms),
         window_s=_seconds(instance.window_ms),
+        since_s=instance.since / 1_000,
         on_limit=instance.on_limit.value,
         pending_max=instance.pending_max,
     )
