@@ -179,7 +179,7 @@ def test_every_error_code_is_documented():
 # Commands
 
 
-LOADING = {"serve", "login", "doctor"}
+LOADING = {"serve", "login", "doctor", "simulate"}
 """Commands that read settings, and so their variables."""
 
 

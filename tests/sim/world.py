@@ -204,9 +204,9 @@ class _World:
             params = job.id.encode()
             content = self._payloads.read(job.id, f"result.{job.run}")
             assert content == params + b" %d of run %d" % (job.usage_ms, job.run)
-        elif job.reason is not None and job.reason.code in OUR_FAULTS:
-            assert job.usage_ms == 0
-        elif job.quantum_started_at is None:
+        elif (
+            job.reason is not None and job.reason.code in OUR_FAULTS
+        ) or job.quantum_started_at is None:
             assert job.usage_ms == 0
         if self._starts > 1:  # a job that ends just before its process does is not cleared up after
             return

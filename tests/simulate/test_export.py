@@ -11,12 +11,12 @@ from queuebit.core.events import JobCancelRequested, JobSubmitted, WorkloadCance
 from queuebit.core.model import FINAL, Backend, Instance, Job, JobStatus, Stage
 from queuebit.errors import QueuebitError
 from queuebit.simulate.export import export
-from queuebit.simulate.history import read_history
 from queuebit.simulate.load import Load, generate
 from queuebit.simulate.reading import parse
 from queuebit.simulate.simulation import simulate
 from queuebit.store.database import Database
 from queuebit.store.details import JobDetails, WorkloadDetails
+from queuebit.store.history import read_history
 
 START = 1_790_000_000_000  # ms; 2026-09-21
 

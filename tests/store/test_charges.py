@@ -123,7 +123,7 @@ async def test_whatever_their_end_jobs_are_charged_what_they_used(store: Store):
     await save(
         store,
         *(
-            ended(status, number, at=START, usage_ms=10**number, status=status)
+            job(status, number, status=status, ended_at=START, usage_ms=10**number)
             for number, status in enumerate(
                 (JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)
             )
@@ -175,13 +175,12 @@ async def test_a_deleted_job_stays_charged_as_it_was(store: Store):
         ended("b", 4, at=START, usage_ms=20, workload_id="batch"),
         ended("c", 5, at=START, usage_ms=1_000, workload_id="session"),
     )
-    before = Ledger(INSTANCES, await store.charges(0)).charges()
+    assert await store.charges(0) == [charge(21, 0)]
     for job_id in "abc":
         await store.delete_job(job_id)
 
     assert await store.charges(0) == [charge(21, 0)]
     assert await store.charges(START + 1) == []
-    assert Ledger(INSTANCES, await store.charges(0)).charges() == before
 
 
 async def test_a_session_is_charged_for_each_active_window_when_it_ends(store: Store):

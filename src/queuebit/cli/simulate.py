@@ -129,8 +129,8 @@ def _simulate(
 
 def _export(file: Path, data: Path | None, config: Path | None) -> None:
     from queuebit.simulate.export import export  # noqa: PLC0415 - as above
-    from queuebit.simulate.history import read_history  # noqa: PLC0415
     from queuebit.simulate.writing import write  # noqa: PLC0415
+    from queuebit.store.history import read_history  # noqa: PLC0415
 
     settings = load_config(config, data=data)
     jobs, workloads = read_history(settings.database_url)
