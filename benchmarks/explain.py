@@ -115,7 +115,7 @@ def main() -> None:
         f"at most {max(day.spent_ms):.0f} ms"
     )
     print(
-        f"{'':22} {'jobs':>6} {'wait':>10} {'error':>10} {'95%':>10} {'later':>10} {'within 1 s':>10}"
+        f"{'':22} {'jobs':>6} {'wait':>10} {'error':>10} {'95%':>10} {'later':>10} {'< 1 s':>10}"
     )
     rows: dict[str, tuple[list[float], list[float]]] = {}
     for job_id, start in day.foreseen.items():

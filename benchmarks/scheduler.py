@@ -1,9 +1,10 @@
 """Events per second of the scheduler, by the number of jobs queued: it is to stay flat.
 
-    python benchmarks/scheduler.py [--profile] [QUEUED ...]
+    python benchmarks/scheduler.py [--kind KIND] [--profile] [QUEUED ...]
 
 The steady state: five lanes are busy, each round submits one job and takes another through its
-stages, so four events a round and always as many queued. Goal: 20,000 events a second on one core,
+stages, so four events a round and always as many queued. "fair share": jobs of a thousand instances
+with allocations of many sizes, a limit that none reaches, and charges in a rolling window. Goal: 20,000 events a second on one core,
 within a factor of 1.5 from a thousand to a million queued jobs.
 """
 
@@ -15,26 +16,46 @@ import time
 import tracemalloc
 from collections import deque
 
-from queuebit.core.events import JobSubmitted, RunStage, StageEnded, Step, StopJob, WorkloadOpened
-from queuebit.core.model import Backend, Mode, Stage
+from queuebit.core.events import JobSubmitted, RunStage, StageEnded, Step, WorkloadOpened
+from queuebit.core.model import Backend, Charge, Instance, Mode, Stage
 from queuebit.core.scheduler import Scheduler
 
 ROUNDS = 10_000
 EVENTS_A_ROUND = 4
-KINDS = ("job mode", "one batch", "100 batches")
+KINDS = ("job mode", "one batch", "100 batches", "fair share")
+INSTANCES = 1_000
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Load:
     """A scheduler that is kept busy."""
 
     def __init__(self, kind: str, queued: int) -> None:
-        self.scheduler = Scheduler([Backend(name="q")])
-        self.now = 0
+        self.instances = [
+            Instance(
+                id=f"instance{n}",
+                allocation_ms=DAY_MS * (1 + n % 17),
+                limit_ms=DAY_MS * 1_000,
+                window_ms=28 * DAY_MS,
+            )
+            for n in range(INSTANCES if kind == "fair share" else 0)
+        ]
+        self.payers = [instance.id for instance in self.instances] or ["i"]
+        self.scheduler = Scheduler(
+            [Backend(name="q")],
+            instances=self.instances,
+            charges=[
+                Charge(instance=instance.id, at=hour * HOUR_MS, ms=1_000 * (1 + number % 29))
+                for number, instance in enumerate(self.instances)
+                for hour in range(0, 28 * 24, 12)
+            ],
+        )
+        self.now = 28 * DAY_MS if self.instances else 0
         self.names = 0
         self.tasks: deque[RunStage] = deque()
         self.workloads = [None]
-        if kind != "job mode":
+        if "batch" in kind:
             self.workloads = [f"B{n}" for n in range(1 if kind == "one batch" else 100)]
             for workload_id in self.workloads:
                 self.open(workload_id)
@@ -60,14 +81,15 @@ class Load:
         self.names += 1
         self.now += 1
         workload_id = self.workloads[self.names % len(self.workloads)]
+        payer = self.payers[self.names % len(self.payers)]
         event = JobSubmitted(
-            job_id=f"job{self.names:020}", instance="i", backend="q", workload_id=workload_id
+            job_id=f"job{self.names:020}", instance=payer, backend="q", workload_id=workload_id
         )
         self.take(self.scheduler.handle(event, self.now))
 
     def take(self, step: Step) -> None:
         for command in step.commands:
-            assert not isinstance(command, StopJob)
+            assert isinstance(command, RunStage)
             self.tasks.append(command)
 
     def end_job(self) -> None:
@@ -109,16 +131,17 @@ def bytes_a_job(kind: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("queued", nargs="*", type=int, default=[1_000, 100_000, 1_000_000])
+    parser.add_argument("--kind", choices=KINDS, help="only this one")
     parser.add_argument("--profile", action="store_true", help="where the time goes")
     arguments = parser.parse_args()
     if arguments.profile:
-        load = Load("100 batches", arguments.queued[0])
+        load = Load(arguments.kind or "100 batches", arguments.queued[0])
         with cProfile.Profile() as profile:
             load.run(ROUNDS)
         pstats.Stats(profile).sort_stats("tottime").print_stats(20)
         return
     print(f"{'':12} {'queued':>10} {'events/s':>10} {'of first':>9} {'bytes/job':>10}")
-    for kind in KINDS:
+    for kind in [arguments.kind] if arguments.kind else KINDS:
         first = None
         memory = bytes_a_job(kind)
         for queued in arguments.queued:

@@ -32,11 +32,10 @@ class _View:
         self._copy = copy
         self._now = now
         self._times = times
-        self._made_at = made_at
         self._there = {record.id for record in copy.records}
         self._forward: Forward | None = None
-        self._spent_s = 0.0
-        self.fresh_until = made_at + FIRST_LOOK_S
+        self.made_at = made_at
+        self.spent_s: float | None = None  # None: nobody has looked to the end yet
 
     def look(self, job_ids: Sequence[str]) -> Foreseen:
         """When the first of the jobs starts, and the last to end ends."""
@@ -49,9 +48,7 @@ class _View:
         found = Foreseen(
             start=self._forward.start_of(job_ids[0]), end=unknown[0] if unknown else max(known)
         )
-        self._spent_s += time.perf_counter() - began
-        rest_s = REST * self._spent_s if self._spent_s > CHEAP_S else 0.0
-        self.fresh_until = self._made_at + rest_s
+        self.spent_s = (self.spent_s or 0.0) + time.perf_counter() - began
         return found
 
     def knows(self, job_ids: Sequence[str]) -> bool:
@@ -62,9 +59,18 @@ class _View:
 class Foresight:
     """Answers from one view as long as making a new one would cost too much."""
 
-    def __init__(self, scheduler: Scheduler, times: StageTimes) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        times: StageTimes,
+        *,
+        cheap_s: float = CHEAP_S,
+        rest: float = REST,
+    ) -> None:
         self._scheduler = scheduler
         self._times = times
+        self._cheap_s = cheap_s
+        self._rest = rest
         self._view: _View | None = None
         self._thread: ThreadPoolExecutor | None = None  # None: nobody has asked yet
 
@@ -72,10 +78,15 @@ class Foresight:
         """What becomes of jobs that are not final; one at least."""
         loop = asyncio.get_running_loop()
         view = self._view
-        if view is None or loop.time() >= view.fresh_until or not view.knows(job_ids):
+        if view is None or not self._is_fresh(view, loop.time()) or not view.knows(job_ids):
             copy = forward.copy(self._scheduler)
             view = self._view = _View(copy, now, self._times.frozen(), loop.time())
         if self._thread is None:
             # One thread: looks follow each other, also after a caller who has gone.
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="foresight")
         return await loop.run_in_executor(self._thread, partial(view.look, job_ids))
+
+    def _is_fresh(self, view: _View, at: float) -> bool:
+        if view.spent_s is None:
+            return at < view.made_at + FIRST_LOOK_S
+        return view.spent_s > self._cheap_s and at < view.made_at + self._rest * view.spent_s

@@ -125,7 +125,8 @@ async def api(config: Config) -> AsyncIterator[Api]:
         task.job_id, f"result.{task.run}", b'{"value": Infinity}', durable=True
     )
     runner = Runner(engine=workers, database=store, payloads=payloads, clock=clock)
-    driver = Driver(Scheduler(scheduling.backends(config)), store, runner, clock)
+    scheduler = Scheduler(scheduling.backends(config))
+    driver = Driver(scheduler, store, runner, clock, times=runner.times)
     runner.bind(driver.send)
     parts = Parts(
         config=config,

@@ -73,7 +73,7 @@ class WatchedStore(MemoryStore):
         await super().save(records, details)
         self.saves += 1
         for record in records:
-            _check(self.seen.get(record.id), record)
+            check_change(self.seen.get(record.id), record)
             if not isinstance(record, BackendState):
                 assert self._seqs.setdefault(record.seq, record.id) == record.id, "one seq for two"
             self.seen[record.id] = record
@@ -94,8 +94,8 @@ class WatchedStore(MemoryStore):
         return isinstance(workload, Workload) and workload.mode is Mode.SESSION
 
 
-def _check(old: Record | None, new: Record) -> None:
-    """`new` is what may have become of `old`."""
+def check_change(old: Record | None, new: Record) -> None:
+    """Assert that `new` is what may have become of `old`."""
     match new:
         case Job():
             assert old is None or isinstance(old, Job)

@@ -1,7 +1,7 @@
 """The real scheduler and runner, watched: whatever they do must be right when they do it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.sim.disk import WatchedStore
@@ -52,9 +52,10 @@ class WatchedScheduler(Scheduler):
     def _check_restart(self, step: Step, now: int) -> None:
         """What clients see is what it would be if only time had passed."""
         expected = self._twin.handle(Tick(), now)
-        stored = {record.id: record for record in self._loaded}
-        seen = _visible(stored | step.changed, now)
-        for record_id, as_expected in _visible(stored | expected.changed, now).items():
+        new: dict[str, Record] = {name: BackendState(id=name) for name in self.index.backends}
+        stored = new | {record.id: record for record in self._loaded}
+        seen = visible(stored | step.changed, now)
+        for record_id, as_expected in visible(stored | expected.changed, now).items():
             assert seen.pop(record_id) == as_expected, f"a restart changed {record_id}"
         assert not seen, f"a restart made {seen}"
 
@@ -96,7 +97,8 @@ class WatchedRunner(Runner):
         return not self._running
 
 
-def _visible(records: dict[str, Record], now: int) -> dict[str, tuple[Any, ...]]:
+def visible(records: Mapping[str, Record], now: int) -> dict[str, tuple[Any, ...]]:
+    """What clients can see of records."""
     return {record.id: _seen_of(record, now) for record in records.values()}
 
 

@@ -40,7 +40,7 @@ INSTANCES = ("lab", "class")
 HOUR_MS = 3_600_000
 CALIBRATIONS = (
     (),
-    (Calibration(kind="monitor", every_ms=60_000, lasts_ms=5_000),),
+    (Calibration(kind="monitor", every_ms=180_000, lasts_ms=10_000),),
     (
         Calibration(kind="monitor", every_ms=600_000, lasts_ms=20_000),
         Calibration(kind="full", every_ms=4 * HOUR_MS, lasts_ms=1_200_000),

@@ -101,6 +101,7 @@ class _World:
                         client = Client(number, weather, self._promises, lambda: self._process)
                         users.create_task(client.live())
                 weather.calm = True
+                await self._bring_online()
                 await self._end()
                 for task in others:
                     task.cancel()
@@ -125,7 +126,7 @@ class _World:
             await self._weather.wait("start")
 
     async def _kill(self) -> None:
-        while True:
+        while not self._weather.calm:
             await asyncio.sleep(0.001 + self._weather.delay_s("death"))
             process = self._process
             if self._weather.calm or process is None or process.dead:
@@ -137,7 +138,7 @@ class _World:
                 process.kill()
 
     async def _set_clock(self) -> None:
-        while True:
+        while not self._weather.calm:
             await asyncio.sleep(1 + self._weather.delay_s("setting of the clock"))
             if not self._weather.calm:
                 ms = self._weather.rng.choice((-3_600_000, -1_000, -1, 1_000))
@@ -155,16 +156,29 @@ class _World:
     async def _administer(self) -> None:
         """Backends are paused and go on; in the end all are online."""
         weather = self._weather
-        while True:
-            await asyncio.sleep(10 if weather.calm else 1 + weather.delay_s("administration"))
-            online = [(backend.name, BackendStatus.ONLINE) for backend in weather.backends]
-            name = weather.rng.choice(weather.backends).name
-            wishes = online if weather.calm else [(name, weather.rng.choice(list(BackendStatus)))]
-            process = self._process
+        while not weather.calm:
+            await asyncio.sleep(1 + weather.delay_s("administration"))
+            if weather.calm:
+                return
             with contextlib.suppress(Unreachable):
-                for wish in wishes if process is not None and not process.dead else ():
-                    weather.note(f"-- {wish}")
-                    await process.request(api.set_status(process, *wish))
+                name = weather.rng.choice(weather.backends).name
+                await self._set_status(name, weather.rng.choice(list(BackendStatus)))
+
+    async def _bring_online(self) -> None:
+        for backend in self._weather.backends:
+            while True:
+                try:
+                    await self._set_status(backend.name, BackendStatus.ONLINE)
+                except Unreachable:
+                    await asyncio.sleep(10)
+                else:
+                    break
+
+    async def _set_status(self, backend: str, status: BackendStatus) -> None:
+        if self._process is None:
+            raise Unreachable
+        self._weather.note(f"-- {backend} goes {status}")
+        await self._process.request(api.set_status(self._process, backend, status))
 
     async def _end(self) -> None:
         """Wait until nothing is left to do."""
