@@ -3,9 +3,10 @@
     python benchmarks/scheduler.py [--kind KIND] [--profile] [QUEUED ...]
 
 The steady state: five lanes are busy, each round submits one job and takes another through its
-stages, so four events a round and always as many queued. "fair share": jobs of a thousand instances
-with allocations of many sizes, a limit that none reaches, and charges in a rolling window. Goal: 20,000 events a second on one core,
-within a factor of 1.5 from a thousand to a million queued jobs.
+stages, so four events a round and always as many queued. "fair share": a thousand instances with
+allocations of many sizes, each with a limit that it does not reach and charges all over its window.
+Goal: 20,000 events a second on one core, within a factor of 1.5 from a thousand to a million queued
+jobs.
 """
 
 import argparse
@@ -54,7 +55,7 @@ class Load:
         self.now = 28 * DAY_MS if self.instances else 0
         self.names = 0
         self.tasks: deque[RunStage] = deque()
-        self.workloads = [None]
+        self.workloads: list[str | None] = [None]
         if "batch" in kind:
             self.workloads = [f"B{n}" for n in range(1 if kind == "one batch" else 100)]
             for workload_id in self.workloads:

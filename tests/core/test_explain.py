@@ -9,7 +9,7 @@ from queuebit.core.events import (
     JobCancelRequested,
     WorkloadCloseRequested,
 )
-from queuebit.core.explain import SOURCES, Explanation, Hold, explain, explain_workload
+from queuebit.core.explain import Explanation, Hold, explain, explain_workload
 from queuebit.core.model import (
     Backend,
     BackendStatus,
@@ -388,7 +388,3 @@ def test_only_the_first_few_are_named_in_the_order_in_which_they_go(lab: Lab):
 
     assert NAMED_MAX == 5
     assert why(lab, "j8").ahead == Ahead(queue=9, named=("b1", "b2", "j1", "j2", "j3"))
-
-
-def test_every_rule_has_a_source():
-    assert set(SOURCES) == set(Hold)

@@ -1,6 +1,8 @@
 """Whatever happened before: every waiting job has one explanation, and looking changes nothing."""
 
 import copy
+import re
+from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from tests.core.town import Town
 
 from queuebit.core import forward, invariants
 from queuebit.core.ahead import NAMED_MAX
-from queuebit.core.explain import Hold, explain, explain_workload
+from queuebit.core.explain import SOURCES, Hold, explain, explain_workload
 from queuebit.core.forward import Forward
 from queuebit.core.model import JobStatus, Stage
 
@@ -65,6 +67,17 @@ def test_jobs_start_in_the_order_of_their_positions(seed, lanes, events):
     order = sorted(queued, key=lambda job_id: positions[job_id] or 0)
     assert [positions[job_id] for job_id in order] == list(range(1, len(queued) + 1))
     assert [starts[job_id] for job_id in order] == sorted(starts.values())
+
+
+def test_every_rule_has_a_source_that_is_on_its_page():
+    docs = Path(__file__).parents[2] / "docs"
+    sections = set(re.findall(r"^### ([\d.]+) ", (docs / "semantics.md").read_text(), re.MULTILINE))
+    decided = set(re.findall(r"^\| (\d+) \|", (docs / "decisions.md").read_text(), re.MULTILINE))
+    there = {f"semantics {one}" for one in sections} | {f"decisions {one}" for one in decided}
+
+    assert set(SOURCES) == set(Hold)
+    for source in SOURCES.values():
+        assert set(source.split(", ")) <= there
 
 
 def test_the_random_towns_see_every_rule():

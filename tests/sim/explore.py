@@ -7,11 +7,11 @@ times count from now, numbers in order of arrival by their order.
     scripts/explore [DEPTH]
 """
 
-import copy
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from types import MethodType, NoneType
 from typing import Any
 
 from tests.sim.disk import check_change
@@ -61,6 +61,9 @@ LIMIT_MS = 2  # of the job alone
 LONG_AGO_MS = 10  # longer than any timer: what is older is as old as that
 LATE_MS = 4  # how late the driver is at times: more than one timer may have ended by then
 REASON = Reason(message="broken", code=1208)
+
+SHARED = {str, int, float, NoneType, tuple, Job, Workload, BackendState, Backend}
+"""What never changes."""
 
 # What nothing that is still to come depends on; a field that is not named here counts.
 HISTORY = {
@@ -265,11 +268,30 @@ def _reloaded(node: Node) -> Scheduler:
     return Scheduler([BACKEND], live, max(seqs, default=0))
 
 
-def _copied(scheduler: Scheduler) -> Scheduler:
-    """One like it, with all that is out of date in its lines; frozen records are shared."""
-    index = scheduler.index
-    records = (*index.jobs.values(), *index.workloads.values(), *index.states.values(), BACKEND)
-    return copy.deepcopy(scheduler, {id(record): record for record in records})
+def _copied(thing: Any, known: dict[int, Any] | None = None) -> Any:
+    """One like it, with all that is out of date in its lines; what never changes is shared.
+
+    As `copy.deepcopy`, but ten times as fast, for it knows what never changes.
+    """
+    known = {} if known is None else known
+    if id(thing) in known:
+        return known[id(thing)]
+    if isinstance(thing, MethodType):
+        return MethodType(thing.__func__, _copied(thing.__self__, known))
+    if isinstance(thing, dict):
+        return type(thing)(
+            (name, one if type(one) in SHARED else _copied(one, known))
+            for name, one in thing.items()
+        )
+    if isinstance(thing, list | set):
+        assert all(type(one) in SHARED for one in thing)
+        return thing.copy()
+    made = known[id(thing)] = object.__new__(type(thing))
+    for name in getattr(thing, "__slots__", None) or vars(thing):
+        one = getattr(thing, name)
+        copy = one if type(one) in SHARED else _copied(one, known)
+        object.__setattr__(made, name, copy)
+    return made
 
 
 # -- when two states are the same

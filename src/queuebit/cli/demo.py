@@ -114,7 +114,7 @@ def _terminable() -> Iterator[None]:
     """Let SIGTERM end everything as orderly as Ctrl-C."""
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise typer.Exit(TERMINATED)
+        raise SystemExit(TERMINATED)  # unlike typer.Exit, no `except Exception` swallows it
 
     before = signal.signal(signal.SIGTERM, end)
     try:

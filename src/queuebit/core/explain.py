@@ -51,7 +51,7 @@ SOURCES = {
     Hold.HELD_BACK: "decisions 12",
     Hold.SESSION_NEXT: "decisions 12",
     Hold.DRAINING: "decisions 12",
-    Hold.USAGE_LIMIT: "semantics 5.5, decisions 5",
+    Hold.USAGE_LIMIT: "decisions 5",
     Hold.BEHIND_OLDEST: "semantics 2.2",
     Hold.FAIR_SHARE: "semantics 2.2, decisions 15",
 }
