@@ -114,9 +114,7 @@ def main() -> None:
         f"an estimate takes {statistics.median(day.spent_ms):.1f} ms, "
         f"at most {max(day.spent_ms):.0f} ms"
     )
-    print(
-        f"{'':22} {'jobs':>6} {'wait':>10} {'error':>10} {'95%':>10} {'later':>10} {'< 1 s':>10}"
-    )
+    print(f"{'':22} {'jobs':>6} {'wait':>10} {'error':>10} {'95%':>10} {'later':>10} {'< 1 s':>10}")
     rows: dict[str, tuple[list[float], list[float]]] = {}
     for job_id, start in day.foreseen.items():
         job = history.jobs[job_id]

@@ -146,7 +146,9 @@ class Service:
             clock=clock,
             real_timing={known.name for known in config.backends if known.timing == "real"},
         )
-        self.driver = Driver(scheduler, self.database, runner, clock, times=runner.times)
+        self.driver = Driver(
+            scheduler, self.database, runner, clock, last_at=loaded.last_at, times=runner.times
+        )
         runner.bind(self.driver.send)
         parts = Parts(
             config=config,

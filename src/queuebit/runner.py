@@ -105,7 +105,8 @@ class Runner:
 
     async def _run_stage(self, command: RunStage) -> None:
         stored = await self._database.job(command.job_id)
-        assert stored is not None  # it was saved before it could start
+        if stored is None:  # cancelled and deleted already; the command to stop is on its way
+            return
         task = Task(
             job_id=command.job_id,
             run=command.run,

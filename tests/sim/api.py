@@ -14,7 +14,7 @@ from queuebit.core.events import (
     WorkloadOpened,
 )
 from queuebit.core.model import FINAL, BackendStatus, Job, JobStatus
-from queuebit.engines.task import Task
+from queuebit.engines.task import Outcome, Task
 from queuebit.store.details import JobDetails, WorkloadDetails
 
 HOLD_S = 5.0
@@ -29,8 +29,7 @@ async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool)
         await asyncio.to_thread(payloads.write, job_id, "params", params, durable=True)
         task = Task(job_id=job_id, run=0, stage=None, program_id="p", backend=event.backend)
         outcome = await process.engine.run(task)
-        if outcome.error is not None:
-            raise InvalidParams
+        _refuse(outcome)
     except BaseException:
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
@@ -43,6 +42,11 @@ async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool)
 
 class InvalidParams(Exception):
     """A worker found a mistake in the job."""
+
+
+def _refuse(outcome: Outcome) -> None:
+    if outcome.error is not None:
+        raise InvalidParams
 
 
 async def open_workload(process: ServiceProcess, event: WorkloadOpened) -> Refusal | None:
@@ -77,8 +81,10 @@ async def set_status(process: ServiceProcess, backend: str, status: BackendStatu
 async def read_job(process: ServiceProcess, job_id: str) -> Job | None:
     """GET /jobs/ID, which waits for the end of a running job."""
     stored = await process.store.job(job_id)
-    if stored is None or stored.record.status is not JobStatus.RUNNING:
-        return stored and stored.record
+    if stored is None:
+        return None
+    if stored.record.status is not JobStatus.RUNNING:
+        return stored.record
     loop = asyncio.get_running_loop()
     until = loop.time() + HOLD_S
     await process.driver.wait_for_end(job_id, HOLD_S)
@@ -101,6 +107,3 @@ async def delete_job(process: ServiceProcess, job_id: str) -> bool:
     await process.store.delete_job(job_id)
     await asyncio.to_thread(process.payloads.delete, job_id)
     return True
-
-
-__all__ = ["Result", "Unreachable"]

@@ -108,9 +108,8 @@ class Level:
 def explore(depth: int) -> Iterator[Level]:
     """Check every state that `depth` events can lead to; raises with the way to a wrong one."""
     began = time.monotonic()
-    first = _after(Node(Scheduler([BACKEND]), 0, {}, frozenset()), Restarted(), 0)
-    seen = {hash(key(first))}
-    nodes = [first]
+    nodes = [first()]
+    seen = {hash(key(nodes[0]))}
     for level in range(1, depth + 1):
         found = []
         transitions = 0
@@ -118,15 +117,20 @@ def explore(depth: int) -> Iterator[Level]:
             node = nodes.pop()
             for event, at in possible(node):
                 transitions += 1
-                after = _after(node, event, at)
-                mark = hash(key(after))
+                new = after(node, event, at)
+                mark = hash(key(new))
                 if mark not in seen:
                     seen.add(mark)
-                    _check(after)
-                    found.append(after)
+                    _check(new)
+                    found.append(new)
         nodes = found
         seconds = time.monotonic() - began
         yield Level(depth=level, states=len(nodes), transitions=transitions, seconds=seconds)
+
+
+def first() -> Node:
+    """The world before anything happens."""
+    return after(Node(Scheduler([BACKEND]), 0, {}, frozenset()), Restarted(), 0)
 
 
 def possible(node: Node) -> Iterator[tuple[Event, int]]:
@@ -152,19 +156,18 @@ def _of_users(node: Node) -> Iterator[Event]:
         elif isinstance(workload, Workload) and workload.state is not WorkloadState.CLOSED:
             yield WorkloadCloseRequested(workload_id=workload_id)
             yield WorkloadCancelRequested(workload_id=workload_id)
-    for job_id, workload_id in JOBS.items():
-        if job_id in node.saved:
-            if job_id in node.scheduler.jobs:
-                yield JobCancelRequested(job_id=job_id)
-        elif workload_id is None or (
-            workload_id in node.scheduler.workloads and _is_next(job_id, node)
+    for job_id, home in JOBS.items():
+        if job_id in node.scheduler.jobs:
+            yield JobCancelRequested(job_id=job_id)
+        elif job_id not in node.saved and (
+            home is None or (home in node.scheduler.workloads and _is_next(job_id, node))
         ):
             yield JobSubmitted(
                 job_id=job_id,
                 instance="i",
                 backend="q",
-                workload_id=workload_id,
-                limit_ms=LIMIT_MS if workload_id is None else None,
+                workload_id=home,
+                limit_ms=LIMIT_MS if home is None else None,
             )
 
 
@@ -190,7 +193,7 @@ def _of_administrators(node: Node) -> Iterator[Event]:
     yield BackendStatusSet(backend="q", status=status, reason="because")
 
 
-def _after(node: Node, event: Event, at: int) -> Node:
+def after(node: Node, event: Event, at: int) -> Node:
     """The world after an event; all that can be said of one step is checked."""
     try:
         if isinstance(event, Restarted):
@@ -201,13 +204,13 @@ def _after(node: Node, event: Event, at: int) -> Node:
         for record in step.changed.values():
             check_change(node.saved.get(record.id), record)
         saved = node.saved | step.changed
-        after = Node(scheduler, at, saved, _tasks(tasks, event, step, saved), node, (event, at))
+        new = Node(scheduler, at, saved, _tasks(tasks, event, step, saved), node, (event, at))
         if isinstance(event, Restarted) and node.event is not None:
             assert visible(saved, at) == visible(node.saved, at), "a restart can be seen"
     except AssertionError as error:
         _tell(error, [*node.way(), (event, at)])
         raise
-    return after
+    return new
 
 
 def _check(node: Node) -> None:
@@ -284,8 +287,7 @@ def _copied(thing: Any, known: dict[int, Any] | None = None) -> Any:
             for name, one in thing.items()
         )
     if isinstance(thing, list | set):
-        assert all(type(one) in SHARED for one in thing)
-        return thing.copy()
+        return type(thing)(one if type(one) in SHARED else _copied(one, known) for one in thing)
     made = known[id(thing)] = object.__new__(type(thing))
     for name in getattr(thing, "__slots__", None) or vars(thing):
         one = getattr(thing, name)
@@ -326,16 +328,17 @@ def _picture(record: Record, now: int, seqs: list[int]) -> tuple[str, ...]:
 
 
 def _ago(record: Record, name: str, ago_ms: int) -> int | None:
-    """How long ago an instant was, if that still counts."""
-    if name == "ready_at" and isinstance(record, Job) and record.stage is not Stage.READY:
-        return None
-    if name == "quantum_started_at" and isinstance(record, Job):
-        if record.stage is not Stage.QUANTUM or record.limit_ms is None:
-            return None
-    if name == "activated_at" and isinstance(record, Workload):
-        if record.state is not WorkloadState.ACTIVE:
-            return None
-    return max(ago_ms, -LONG_AGO_MS)
+    """How long ago an instant was; None if that does not count any more."""
+    match name, record:
+        case "ready_at", Job():
+            counts = record.stage is Stage.READY
+        case "quantum_started_at", Job():
+            counts = record.stage is Stage.QUANTUM and record.limit_ms is not None
+        case "activated_at", Workload():
+            counts = record.state is WorkloadState.ACTIVE
+        case _:
+            counts = True
+    return max(ago_ms, -LONG_AGO_MS) if counts else None
 
 
 def _tell(error: BaseException, way: list[tuple[Event, int]]) -> None:

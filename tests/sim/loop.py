@@ -1,4 +1,4 @@
-"""An event loop in virtual time: an hour of waiting takes no time, and the order is always the same.
+"""An event loop in virtual time: an hour of waiting is over at once, and the order never changes.
 
 Nothing in it may touch the outside: no sockets, no processes, no threads.
 """

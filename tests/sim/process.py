@@ -1,4 +1,4 @@
-"""One life of the service: what `app.Service` builds, on virtual time, and it may die at any moment.
+"""One life of the service: what `app.Service` builds, in virtual time; it may die at any moment.
 
 What is real: driver, runner, scheduler. What stands in: the store and its faults, the engine, and
 `api.py` for HTTP.
@@ -158,7 +158,8 @@ class ServiceProcess(Process):
         task = asyncio.create_task(handler)
         self._requests[task] = None
         task.add_done_callback(self._answered)
-        await asyncio.wait({task, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [task, self._over]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if self.dead or not task.done() or task.cancelled():
             raise Unreachable
         try:

@@ -14,6 +14,7 @@ from tests.sim.process import ServiceProcess, Unreachable
 from tests.sim.weather import INSTANCES, Weather
 
 from queuebit.clock import SystemClock
+from queuebit.core.events import Tick
 from queuebit.core.model import (
     FINAL,
     BackendState,
@@ -24,6 +25,7 @@ from queuebit.core.model import (
     Workload,
     WorkloadState,
 )
+from queuebit.core.scheduler import Scheduler
 
 START_MS = 1_800_000_000_000
 OUR_FAULTS = (9999, 9707)
@@ -65,6 +67,10 @@ class SimulatedClock(SystemClock):
     def now(self) -> int:
         return self._ahead_ms + int(self._loop.time() * 1_000)
 
+    def put_right(self) -> None:
+        """Undo what was done to it."""
+        self._ahead_ms = START_MS
+
     def step(self, ms: int) -> None:
         """Set it `ms` forward, or back if negative."""
         self._ahead_ms += ms
@@ -101,6 +107,7 @@ class _World:
                         client = Client(number, weather, self._promises, lambda: self._process)
                         users.create_task(client.live())
                 weather.calm = True
+                self._clock.put_right()
                 await self._bring_online()
                 await self._end()
                 for task in others:
@@ -231,7 +238,16 @@ class _World:
 
     async def _check_usage(self) -> None:
         disk = self._disk
+        process = self._process
+        assert process is not None
+        now = self._clock.now()
+        charges = await disk.charges(0)
+        backends, instances = self._weather.backends, self._weather.instances
+        twin = Scheduler(backends, instances=instances, charges=charges)
+        twin.handle(Tick(), now)
+        process.scheduler.handle(Tick(), now)
         for instance in INSTANCES:
+            assert process.scheduler.ledger.used_ms(instance) == twin.ledger.used_ms(instance)
             jobs = [job for job in disk.every_job if job.instance == instance]
             expected_ms = sum(job.usage_ms for job in jobs if not disk.in_session(job))
             expected_ms += sum(
