@@ -55,11 +55,11 @@ class Load:
         self.now = 28 * DAY_MS if self.instances else 0
         self.names = 0
         self.tasks: deque[RunStage] = deque()
-        self.workloads: list[str | None] = [None]
-        if "batch" in kind:
-            self.workloads = [f"B{n}" for n in range(1 if kind == "one batch" else 100)]
-            for workload_id in self.workloads:
-                self.open(workload_id)
+        self.workloads: list[str | None] = []
+        for number in range({"one batch": 1, "100 batches": 100}.get(kind, 0)):
+            self.open(f"B{number}")
+            self.workloads.append(f"B{number}")
+        self.workloads = self.workloads or [None]
         for _ in range(queued + 5):
             self.submit()
 

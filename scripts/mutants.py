@@ -38,7 +38,10 @@ SLOWEST_LAST = (
     "fair_share_long",
 )
 # The tests' own settings, without plugins: they start in half the time.
-INI = "[pytest]\npythonpath = .\naddopts = --import-mode=importlib -x -q -p no:cacheprovider --tb=line\n"
+INI = """[pytest]
+pythonpath = .
+addopts = --import-mode=importlib -x -q -p no:cacheprovider --tb=line
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

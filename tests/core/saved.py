@@ -17,7 +17,7 @@ from queuebit.core.model import (
 
 def unfinished(saved: Mapping[str, Record]) -> list[Record]:
     """What a new scheduler starts from; its order is not to matter."""
-    return [record for record in reversed(saved.values()) if not is_over(record)]
+    return [record for record in reversed(list(saved.values())) if not is_over(record)]
 
 
 def is_over(record: Record) -> bool:

@@ -235,6 +235,20 @@ def test_what_had_the_qpu_is_due_at_once_and_before_the_rest(lab):
     assert lab.calibrated(run=2).commands == [RunCalibration("q", 3, "gates", 600_000)]
 
 
+def test_who_was_ready_before_the_restart_is_not_ready_first_after_it(lab):
+    """Behind a calibration its old place in the line once came to count again."""
+    lab.configure(calibrations=(MONITOR,))
+    lab.submit("x", "a", "b")
+    for lab.now, job_id in enumerate("xab"):
+        lab.prepared(job_id)
+    lab.tick(HOUR_MS)
+    assert lab.restart().commands[-1] == RunCalibration("q", 1, "monitor", 120_000)
+    for lab.now, job_id in enumerate("ba", start=HOUR_MS + 10):
+        lab.prepared(job_id)
+
+    assert lab.calibrated().commands == [RunStage("b", 2, Stage.QUANTUM)]
+
+
 def test_what_fell_due_while_the_service_was_down_is_due_once(lab):
     lab.configure(calibrations=(MONITOR,))
     lab.submit("a")

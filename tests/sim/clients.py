@@ -22,6 +22,7 @@ ACTIONS = {
     "read job": 5,
     "read job to its end": 2,
     "delete job": 2,
+    "cancel and delete job": 1,
 }
 STEPS = 40
 
@@ -176,6 +177,27 @@ class Client:
             self._promises.deleted.add(job_id)
             self._weather.note(f"{job_id} is deleted")
             await self._ask(api.delete_job, job_id)
+
+    async def cancel_and_delete_job(self) -> None:
+        """Be as quick as can be: the record is gone before everybody has heard of its end."""
+        if self._jobs:
+            job_id = self._rng.choice(self._jobs[-4:])
+            self._promises.deleted.add(job_id)
+            self._weather.note(f"{job_id} is cancelled and deleted")
+            answers = await asyncio.gather(
+                self._ask(api.cancel_job, job_id),
+                self._delete(job_id),
+                return_exceptions=True,
+            )
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+
+    async def _delete(self, job_id: str) -> None:
+        for _ in range(40):
+            if await self._ask(api.delete_job, job_id):
+                return
+            await asyncio.sleep(self._weather.delays_s["disk"] / 8)
 
     def _name(self, kind: str) -> str:
         self._promises.names += 1

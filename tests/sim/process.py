@@ -207,8 +207,9 @@ class ServiceProcess(Process):
 
     async def hear(self, event: Event) -> None:
         """Be told `event` by somebody who does not care what comes of it."""
-        with contextlib.suppress(Unreachable):
-            await self.request(self.driver.send(event))
+        if self._answers:
+            with contextlib.suppress(Unreachable):
+                await self.request(self.driver.send(event))
 
     async def _tell(self, event: Event) -> Step:
         """Bring news of a stage: late at times, and at times somebody repeats them later."""

@@ -54,6 +54,10 @@ class WatchedScheduler(Scheduler):
         expected = self._twin.handle(Tick(), now)
         new: dict[str, Record] = {name: BackendState(id=name) for name in self.index.backends}
         stored = new | {record.id: record for record in self._loaded}
+        for name, state in self.index.states.items():
+            had = stored[name]
+            assert isinstance(had, BackendState)
+            assert {had.calibrating, *had.due} <= {None, state.calibrating, *state.due}
         seen = visible(stored | step.changed, now)
         for record_id, as_expected in visible(stored | expected.changed, now).items():
             assert seen.pop(record_id) == as_expected, f"a restart changed {record_id}"

@@ -58,7 +58,9 @@ class Weather:
         self.chances = {name: rng.choice(choices) for name, choices in CHANCES.items()}
         self.delays_s = {name: rng.choice(choices) for name, choices in DELAYS_S.items()}
         self.rumours: asyncio.Queue[Event] = asyncio.Queue()
-        """News to be told once more."""
+        """News to be told once more, now."""
+        self.late: list[Event] = []
+        """News to be told once more after the next start of the service."""
         self.begun: set[Task] = set()
         """All that any worker ever began; none twice."""
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,9 +94,17 @@ class Weather:
 
     def gossip(self, event: Event) -> None:
         """Have `event` told again later, perhaps."""
-        if self.strikes("news is repeated"):
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.delay_s("repeat"), self.rumours.put_nowait, event)
+        if not self.strikes("news is repeated"):
+            return
+        if self.rng.random() < 0.5:
+            self.late.append(event)
+        else:
+            self.tell_later(event)
+
+    def tell_later(self, event: Event) -> None:
+        """Have `event` told a while from now."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.delay_s("repeat"), self.rumours.put_nowait, event)
 
     def watch(self, task: asyncio.Task[Any]) -> None:
         """Make known what broke in a task that nobody awaits."""

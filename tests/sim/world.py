@@ -102,7 +102,7 @@ class _World:
                     )
                 ]
                 others.append(world.create_task(weather.trouble()))
-                async with asyncio.TaskGroup() as users:
+                async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as users:
                     for number in range(weather.rng.choice((1, 2, 5))):
                         client = Client(number, weather, self._promises, lambda: self._process)
                         users.create_task(client.live())
@@ -127,6 +127,9 @@ class _World:
                 self._clock.step(self._weather.rng.randrange(-3_600_000, 60_000))
             self._starts += 1
             self._weather.note("-- the service starts")
+            late, self._weather.late = self._weather.late, []
+            for event in late:
+                self._weather.tell_later(event)
             self._process = ServiceProcess(self._disk, self._payloads, self._clock, self._weather)
             await asyncio.create_task(self._process.live())
             self._weather.note("-- the service has ended")
@@ -229,6 +232,7 @@ class _World:
             job.reason is not None and job.reason.code in OUR_FAULTS
         ) or job.quantum_started_at is None:
             assert job.usage_ms == 0
+        assert "params" in names or job.id in self._promises.private
         if self._starts > 1:  # a job that ends just before its process does is not cleared up after
             return
         if job.id in self._promises.private:
