@@ -16,17 +16,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from starlette.routing import Route
 
+from queuebit import config as settings
 from queuebit.api import problems
 from queuebit.api.routes import PREFIX, create_app
 from queuebit.cli.main import app as commands
-from queuebit.config import (
-    BackendConfig,
-    CalibrationConfig,
-    Config,
-    InstanceConfig,
-    PlanConfig,
-    UserConfig,
-)
 from queuebit.errors import InvalidInput
 from queuebit.programs.options import EstimatorOptions, SamplerOptions, parse
 
@@ -88,7 +81,7 @@ LISTS = {"backends": "three", "plans": "five", "instances": "one", "users": "non
 def test_every_setting_of_the_service_is_documented_with_all_ways_to_set_it():
     flags = {name for option in COMMANDS["serve"].params for name in option.opts}
     expected = {}
-    for name, field in Config.model_fields.items():
+    for name, field in settings.Config.model_fields.items():
         flag = f"--{name}"
         default = f"[{LISTS[name]}](#{name})" if name in LISTS else shown(field.default)
         variable = f"`QUEUEBIT_{name.upper()}`"
@@ -104,11 +97,11 @@ def test_every_setting_of_the_service_is_documented_with_all_ways_to_set_it():
 @pytest.mark.parametrize(
     ("heading", "model"),
     [
-        ("Backends", BackendConfig),
-        ("Calibrations", CalibrationConfig),
-        ("Plans", PlanConfig),
-        ("Instances", InstanceConfig),
-        ("Users", UserConfig),
+        ("Backends", settings.BackendConfig),
+        ("Calibrations", settings.CalibrationConfig),
+        ("Plans", settings.PlanConfig),
+        ("Instances", settings.InstanceConfig),
+        ("Users", settings.UserConfig),
     ],
 )
 def test_every_setting_in_a_list_is_documented(heading, model):
@@ -123,9 +116,9 @@ def test_every_setting_in_a_list_is_documented(heading, model):
 
 
 def test_what_there_is_without_configuration_is_told():
-    assert [len(Config.model_fields[name].default) for name in LISTS] == [3, 5, 1, 0]
+    assert [len(settings.Config.model_fields[name].default) for name in LISTS] == [3, 5, 1, 0]
     for name in ("backends", "plans", "instances"):
-        for item in Config.model_fields[name].default:
+        for item in settings.Config.model_fields[name].default:
             assert f"`{item.name}`" in section("docs/settings.md", name.capitalize())
 
 
@@ -134,7 +127,7 @@ def test_what_there_is_without_configuration_is_told():
 
 @pytest.fixture(scope="module")
 def app():
-    return create_app(SimpleNamespace(config=Config()))
+    return create_app(SimpleNamespace(config=settings.Config()))
 
 
 def test_every_route_is_documented_and_every_documented_route_is_served(app):
@@ -188,7 +181,7 @@ def options_of(name):
     found = {}
     for option in COMMANDS[name].params:
         if option.param_type_name == "option":
-            setting = name in LOADING and option.name in Config.model_fields
+            setting = name in LOADING and option.name in settings.Config.model_fields
             variable = f"QUEUEBIT_{option.name.upper()}" if setting else option.envvar
             spelt = (*option.opts, *option.secondary_opts)
             found |= dict.fromkeys(spelt, f"`{variable}`" if variable else "")

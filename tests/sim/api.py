@@ -17,8 +17,6 @@ from queuebit.core.model import FINAL, BackendStatus, Job, JobStatus
 from queuebit.engines.task import Outcome, Task
 from queuebit.store.details import JobDetails, WorkloadDetails
 
-HOLD_S = 5.0
-
 
 async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool) -> Refusal | None:
     """POST /jobs; None: it is accepted."""
@@ -78,16 +76,16 @@ async def set_status(process: ServiceProcess, backend: str, status: BackendStatu
     await process.driver.send(BackendStatusSet(backend=backend, status=status, reason="because"))
 
 
-async def read_job(process: ServiceProcess, job_id: str) -> Job | None:
-    """GET /jobs/ID, which waits for the end of a running job."""
+async def read_job(process: ServiceProcess, job_id: str, *, hold_s: float) -> Job | None:
+    """GET /jobs/ID, which waits for the end of a running job, `hold_s` at most."""
     stored = await process.store.job(job_id)
     if stored is None:
         return None
     if stored.record.status is not JobStatus.RUNNING:
         return stored.record
     loop = asyncio.get_running_loop()
-    until = loop.time() + HOLD_S
-    await process.driver.wait_for_end(job_id, HOLD_S)
+    until = loop.time() + hold_s
+    await process.driver.wait_for_end(job_id, hold_s)
     waited = loop.time() >= until
     assert process.runner.ended_s.get(job_id, until) >= loop.time(), "slept through the end"
     stored = await process.store.job(job_id)

@@ -20,7 +20,7 @@ ACTIONS = {
     "cancel workload": 1,
     "cancel job": 3,
     "read job": 5,
-    "read job to its end": 2,
+    "read job to its end": 4,
     "delete job": 2,
     "cancel and delete job": 1,
 }
@@ -150,28 +150,32 @@ class Client:
             if await self._ask(api.cancel_job, job_id):
                 self._promises.cancelled.add(job_id)
 
-    async def read_job(self) -> Job | None:
-        """A job as the service tells of it; None: it is deleted, or there is none yet."""
-        if not self._jobs:
-            return None
-        job_id = self._rng.choice(self._jobs[-12:])
-        job: Job | None = await self._ask(api.read_job, job_id)
+    async def read_job(self) -> None:
+        if self._jobs:
+            await self._read(self._rng.choice(self._jobs[-12:]))
+
+    async def read_job_to_its_end(self) -> None:
+        if self._jobs:
+            job_id = self._rng.choice(self._jobs[-12:])
+            for _ in range(20):
+                job = await self._read(job_id)
+                if job is None or job.status in FINAL:
+                    return
+
+    async def _read(self, job_id: str) -> Job | None:
+        """A job as the service tells of it; None: it is deleted."""
+        hold_s = self._rng.choice((0.02, 0.5, 5))
+        job: Job | None = await self._ask(api.read_job, job_id, hold_s=hold_s)
         if job is None:
             assert job_id in self._promises.deleted, f"{job_id} is lost"
         elif job.status in FINAL:
             assert self._promises.ended.setdefault(job_id, job) == job
         return job
 
-    async def read_job_to_its_end(self) -> None:
-        for _ in range(10):
-            job = await self.read_job()
-            if job is None or job.status in FINAL:
-                return
-
     async def delete_job(self) -> None:
         if self._jobs:
             job_id = self._rng.choice(self._jobs[-12:])
-            stored = await self._ask(api.read_job, job_id)
+            stored = await self._read(job_id)
             if stored is None or stored.status not in FINAL:
                 return
             self._promises.deleted.add(job_id)
@@ -180,8 +184,9 @@ class Client:
 
     async def cancel_and_delete_job(self) -> None:
         """Be as quick as can be: the record is gone before everybody has heard of its end."""
+        await self.submit()
         if self._jobs:
-            job_id = self._rng.choice(self._jobs[-4:])
+            job_id = self._jobs[-1]
             self._promises.deleted.add(job_id)
             self._weather.note(f"{job_id} is cancelled and deleted")
             answers = await asyncio.gather(

@@ -207,7 +207,9 @@ class ServiceProcess(Process):
 
     async def hear(self, event: Event) -> None:
         """Be told `event` by somebody who does not care what comes of it."""
-        if self._answers:
+        while not self._answers and not self.dead:
+            await asyncio.sleep(0.01)
+        if not self.dead:
             with contextlib.suppress(Unreachable):
                 await self.request(self.driver.send(event))
 
