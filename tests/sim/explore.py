@@ -1,7 +1,7 @@
 """Every order in which things can happen in a small world, up to a number of events.
 
 One backend with two lanes and a calibration; a batch of two jobs, a session of two, and one job
-alone; every timer. Two states are the same if nothing that is still to come can tell them apart:
+alone; every timer. It starts from nothing, and also when all has been submitted. Two states are the same if nothing that is still to come can tell them apart:
 times count from now, numbers in order of arrival by their order.
 
     scripts/explore [DEPTH]
@@ -109,8 +109,8 @@ class Level:
 def explore(depth: int) -> Iterator[Level]:
     """Check every state that `depth` events can lead to; raises with the way to a wrong one."""
     began = time.monotonic()
-    nodes = [first()]
-    seen = {hash(key(nodes[0]))}
+    nodes = [first(), *(full(order) for order in ("BSj", "SjB", "jBS"))]
+    seen = {hash(key(node)) for node in nodes}
     for level in range(1, depth + 1):
         found = []
         transitions = 0
@@ -132,6 +132,26 @@ def explore(depth: int) -> Iterator[Level]:
 def first() -> Node:
     """The world before anything happens."""
     return after(Node(Scheduler([BACKEND]), 0, {}, frozenset()), Restarted(), 0)
+
+
+def full(order: str) -> Node:
+    """The world when everything has been submitted; `order` tells in which order things came."""
+    node = first()
+    homes = {"B": ("B", "b1", "b2"), "S": ("S", "s1", "s2"), "j": ("j",)}
+    for name in [name for one in order for name in homes[one]]:
+        (event,) = (event for event in _of_users(node) if _makes(event) == name)
+        node = after(node, event, 0)
+        _check(node)
+    return node
+
+
+def _makes(event: Event) -> str | None:
+    """The id of what an event makes; None if it makes nothing."""
+    match event:
+        case JobSubmitted(job_id=made) | WorkloadOpened(workload_id=made):
+            return made
+        case _:
+            return None
 
 
 def possible(node: Node) -> Iterator[tuple[Event, int]]:

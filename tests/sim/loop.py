@@ -47,17 +47,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         process = PROCESS.get(None)
 
         def work() -> None:
-            if process is not None and process.dead:
-                return  # its threads died with it
+            if process is not None and process.dead:  # its threads died with it
+                future.cancel()
+                return
             try:
                 result = func(*args)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
                 if not future.done():
                     future.set_exception(error)
             else:
-                if (
-                    not future.done()
-                ):  # nobody may wait any more; a thread does its work all the same
+                if not future.done():  # a thread does its work, whether anybody waits or not
                     future.set_result(result)
 
         self.call_later(self._rng.expovariate(1_000), work)

@@ -6,6 +6,7 @@ What is real: driver, runner, scheduler. What stands in: the store and its fault
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -118,14 +119,14 @@ class ServiceProcess(Process):
         self._clock = clock
         self._stopping = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._main: asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()
+        self._context.run(PROCESS.set, self)
+        self._main = self._task(self._run())
         self._requests: dict[asyncio.Task[Any], None] = {}
         self._answers = False
 
     async def live(self) -> None:
         """Return when the process has ended in one of the ways in which it may."""
-        PROCESS.set(self)
-        self._main = asyncio.create_task(self._run())
         await asyncio.wait({self._main})
         self._answers = False
         left = {*self._requests, *self.store.under_way}
@@ -143,7 +144,6 @@ class ServiceProcess(Process):
         """It dies at this instant: nothing that it does from now on has an effect."""
         self.dead = True
         self._answers = False
-        assert self._main is not None
         self._main.cancel()
 
     def stop(self) -> None:
@@ -155,7 +155,7 @@ class ServiceProcess(Process):
         if not self._answers:
             handler.close()
             raise Unreachable
-        task = asyncio.create_task(handler)
+        task = self._task(handler)
         self._requests[task] = None
         task.add_done_callback(self._answered)
         first: list[asyncio.Future[Any]] = [task, self._over]
@@ -166,6 +166,10 @@ class ServiceProcess(Process):
             return task.result()
         except ServiceFault:
             raise Unreachable from None
+
+    def _task(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """A task of this process, not of whoever asks for it."""
+        return asyncio.create_task(work, context=self._context)
 
     def _answered(self, task: asyncio.Task[Any]) -> None:
         self._requests.pop(task)
@@ -207,7 +211,7 @@ class ServiceProcess(Process):
 
     async def hear(self, event: Event) -> None:
         """Be told `event` by somebody who does not care what comes of it."""
-        while not self._answers and not self.dead:
+        while not self._answers and not self.dead:  # noqa: ASYNC110 - it may die instead
             await asyncio.sleep(0.01)
         if not self.dead:
             with contextlib.suppress(Unreachable):
