@@ -11,7 +11,7 @@ from tests.fakes import MemoryStore
 from tests.fakes_engine import ScriptedEngine
 
 from queuebit.clock import VirtualClock
-from queuebit.core.events import JobCancelRequested, JobSubmitted
+from queuebit.core.events import JobCancelRequested, JobSubmitted, RunStage, StopJob
 from queuebit.core.model import Backend, Job, JobStatus, Stage
 from queuebit.core.scheduler import Scheduler
 from queuebit.driver import Driver
@@ -381,3 +381,15 @@ async def test_with_real_timing_a_failure_is_told_at_once(bench):
     bench.engine.fail("a", "no")
 
     assert (await bench.ended("a")).ended_at == START
+
+
+async def test_a_job_that_is_deleted_before_it_begins_stops_nobody(bench: Bench):
+    """Its cancel was saved, and a quick client deleted it before the runner had read it."""
+    bench.runner.carry_out(RunStage("gone", 1, Stage.PREPARE))
+    bench.runner.carry_out(StopJob("gone"))
+    bench.runner.carry_out(RunStage("gone too", 1, Stage.PREPARE))
+    await bench.submit("a")
+
+    await bench.go_through("a")
+
+    assert {task.job_id for task in bench.engine.begun} == {"a"}

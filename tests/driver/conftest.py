@@ -60,13 +60,13 @@ class ScriptedRunner:
 class Service:
     """A driver among fakes."""
 
-    def __init__(self, records: Sequence[Record] = ()) -> None:
+    def __init__(self, records: Sequence[Record] = (), *, last_at: int = 0) -> None:
         self.clock = VirtualClock(start=1_000)
         self.store = MemoryStore()
         self.store.records = {record.id: record for record in records}
         self.runner = ScriptedRunner(self.store)
         self.scheduler = Scheduler(BACKENDS, records)
-        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock)
+        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock, last_at=last_at)
 
     def job(self, job_id: str) -> Job:
         job = self.store.records[job_id]

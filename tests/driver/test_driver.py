@@ -254,6 +254,16 @@ async def test_a_clock_that_steps_back_does_not_turn_back_time(service):
     assert (service.job("a").created_at, service.job("b").created_at) == (1_000, 1_000)
 
 
+async def test_a_clock_set_back_between_two_starts_does_not_turn_back_time(service):
+    """A session's active window ended before it had begun, and its usage was negative."""
+    again = type(service)(last_at=9_000)
+    async with again.running():
+        await again.driver.send(submit("a"))
+
+    assert again.clock.now() == 1_000
+    assert again.job("a").created_at == 9_000
+
+
 async def test_an_alarm_that_rings_early_changes_nothing(service):
     """A sleep may end a millisecond before its time, by the rounding of two clocks."""
     early = asyncio.Event()
@@ -304,6 +314,21 @@ async def test_who_waits_wakes_only_when_the_end_is_saved(service):
         service.store.may_save.set()
         await asyncio.gather(waiting, cancel)
         assert service.job("a").status is JobStatus.CANCELLED
+
+
+async def test_who_asks_while_the_end_is_being_saved_waits_for_it(service):
+    """The scheduler had forgotten the job, so the wait was over before a reader saw the end."""
+    async with service.running():
+        await service.driver.send(submit("a"))
+        service.store.may_save.clear()
+        cancel = asyncio.create_task(service.driver.send(JobCancelRequested(job_id="a")))
+        await service.settled()
+        waiting = asyncio.create_task(service.driver.wait_for_end("a", 30))
+        await service.settled()
+        assert not waiting.done()
+
+        service.store.may_save.set()
+        await asyncio.wait_for(asyncio.gather(waiting, cancel), 1)
 
 
 async def test_who_waits_too_long_goes_away(service):

@@ -13,6 +13,7 @@ from queuebit.core.model import (
     Job,
     Mode,
     Record,
+    Stage,
     Workload,
     WorkloadState,
 )
@@ -111,6 +112,7 @@ def check_change(old: Record | None, new: Record) -> None:
 def _check_job(old: Job | None, new: Job) -> None:
     assert (new.ended_at is not None) == (new.status in FINAL)
     assert new.usage_ms >= 0
+    assert not new.usage_ms or new.status in FINAL or new.stage is Stage.FINISH
     times = [new.created_at, new.started_at, new.ready_at, new.quantum_started_at]
     _check_order([*times, new.quantum_ended_at, new.ended_at])
     if old is None:

@@ -1,8 +1,9 @@
 """Every order in which things can happen in a small world, up to a number of events.
 
 One backend with two lanes and a calibration; a batch of two jobs, a session of two, and one job
-alone; every timer. It starts from nothing, and also when all has been submitted. Two states are the same if nothing that is still to come can tell them apart:
-times count from now, numbers in order of arrival by their order.
+alone; every timer. It starts from nothing, and also when all has been submitted. Two states are the
+same if nothing that is still to come can tell them apart: times count from now, numbers in order of
+arrival by their order.
 
     scripts/explore [DEPTH]
 """
@@ -85,14 +86,16 @@ class Node:
     saved: dict[str, Record]
     tasks: frozenset[RunStage | RunCalibration]
     """What is under way outside of the scheduler."""
-    parent: "Node | None" = None
-    event: tuple[Event, int] | None = None
-    """What led here from `parent`, and when."""
+    way: "Way | None" = None
 
-    def way(self) -> list[tuple[Event, int]]:
-        """All events that led here."""
-        before = [] if self.parent is None else self.parent.way()
-        return before if self.event is None else [*before, self.event]
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a state was reached: its last event, when that was, and the way there."""
+
+    event: Event
+    at: int
+    before: "Way | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +219,7 @@ def _of_administrators(node: Node) -> Iterator[Event]:
 
 def after(node: Node, event: Event, at: int) -> Node:
     """The world after an event; all that can be said of one step is checked."""
+    way = Way(event, at, node.way)
     try:
         if isinstance(event, Restarted):
             scheduler, tasks = _reloaded(node), frozenset[RunStage | RunCalibration]()
@@ -225,13 +229,13 @@ def after(node: Node, event: Event, at: int) -> Node:
         for record in step.changed.values():
             check_change(node.saved.get(record.id), record)
         saved = node.saved | step.changed
-        new = Node(scheduler, at, saved, _tasks(tasks, event, step, saved), node, (event, at))
-        if isinstance(event, Restarted) and node.event is not None:
+        tasks = _tasks(tasks, event, step, saved)
+        if isinstance(event, Restarted) and node.way is not None:
             assert visible(saved, at) == visible(node.saved, at), "a restart can be seen"
     except AssertionError as error:
-        _tell(error, [*node.way(), (event, at)])
+        _tell(error, way)
         raise
-    return new
+    return Node(scheduler, at, saved, tasks, way)
 
 
 def _check(node: Node) -> None:
@@ -246,7 +250,7 @@ def _check(node: Node) -> None:
                 final = [job for job in own if job.status in FINAL]
                 assert workload.jobs_ms == sum(job.usage_ms for job in final)
     except AssertionError as error:
-        _tell(error, node.way())
+        _tell(error, node.way)
         raise
 
 
@@ -364,9 +368,10 @@ def _ago(record: Record, name: str, ago_ms: int) -> int | None:
     return max(ago_ms, -LONG_AGO_MS) if counts else None
 
 
-def _tell(error: BaseException, way: list[tuple[Event, int]]) -> None:
-    for event, at in way:
-        error.add_note(f"at {at}: {event}")
+def _tell(error: BaseException, way: Way | None) -> None:
+    if way is not None:
+        _tell(error, way.before)
+        error.add_note(f"at {way.at}: {way.event}")
 
 
 def main() -> None:

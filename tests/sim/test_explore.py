@@ -13,11 +13,11 @@ from queuebit.core.model import BackendState, Stage, Workload
 from queuebit.core.scheduler import Scheduler
 
 
-def test_no_order_of_five_events_breaks_an_invariant() -> None:
-    levels = list(explore.explore(5))
+def test_no_order_of_four_events_breaks_an_invariant() -> None:
+    levels = list(explore.explore(4))
 
-    assert [level.depth for level in levels] == [1, 2, 3, 4, 5]
-    assert levels[-1].states > 1_500
+    assert [level.depth for level in levels] == [1, 2, 3, 4]
+    assert levels[-1].states > 3_000
 
 
 def test_a_break_is_found_and_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,8 +33,8 @@ def test_a_break_is_found_and_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(AssertionError) as caught:
         list(explore.explore(3))
-    assert "JobSubmitted(job_id='j'" in caught.value.__notes__[1]
-    assert "StageEnded(job_id='j'" in caught.value.__notes__[2]
+    assert caught.value.__notes__[0] == "at 0: Restarted()"
+    assert "StageEnded" in caught.value.__notes__[-1]
 
 
 def states(depth: int) -> Iterator[Node]:
