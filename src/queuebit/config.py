@@ -67,7 +67,7 @@ class PlanConfig(_Frozen):
 
     name: str
     pricing: Literal["free", "trial", "paygo", "paid", "subscription"] = "paid"
-    """The client sorts instances by it; rest.md 4.3."""
+    """The client sorts instances by it; docs/endpoints.md."""
     sessions: bool = True
     """False on the Open plan: a session is refused with code 1352 (decisions 10)."""
     max_ttl_s: int = Field(default=28_800, ge=1)
@@ -101,7 +101,7 @@ class InstanceConfig(_Frozen):
 
     @cached_property
     def crn(self) -> str:
-        """The instance's CRN; us-east, because only that region adds no host name (client.md 2)."""
+        """The instance's CRN; us-east, because only that region adds no host name."""
         account = hashlib.sha256(_NAMESPACE.bytes).hexdigest()[:32]
         instance = uuid.uuid5(_NAMESPACE, self.name)
         return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{account}:{instance}::"

@@ -29,7 +29,7 @@ class ServiceFault(QueuebitError):
 class RequestError(QueuebitError):
     """A request breaks a rule.
 
-    `code` is IBM's error number (rest.md, "Known codes"), `solution` says what to do instead.
+    `code` is IBM's error number (docs/endpoints.md), `solution` says what to do instead.
     Crosses process boundaries, so everything it holds is in `args`.
     """
 

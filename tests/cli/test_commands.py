@@ -246,7 +246,7 @@ WORKLOADS = {
 
 @pytest.fixture
 def workloads(answered):
-    """`queuebit workloads` of a server that answers as IBM's API does (rest.md 8)."""
+    """`queuebit workloads` of a server that answers as IBM's API does (docs/endpoints.md)."""
     path = "/api/v1/workloads?limit=20&sort=-createdAt"
     return lambda *options: answered(path, WORKLOADS, "workloads", *options)
 

@@ -1,4 +1,4 @@
-"""Backends: what there is, how busy it is, and what it is like (rest.md 7)."""
+"""Backends: what there is, how busy it is, and what it is like (docs/endpoints.md)."""
 
 import json
 from collections.abc import Sequence

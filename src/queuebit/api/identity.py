@@ -1,4 +1,4 @@
-"""Who asks, and for which instance: API keys, IAM tokens, `Service-CRN` (rest.md 2, 4.1)."""
+"""Who asks, and for which instance: API keys, IAM tokens, `Service-CRN` (docs/endpoints.md)."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from queuebit.config import Config, InstanceConfig, PlanConfig, UserConfig
 from queuebit.errors import ConfigError, InvalidInput, NotFound, Unauthorized
 
 # The client compares with its own clock, so a skewed one must still find the token young
-# (client.md 2: "use >= 24 h").
+# (docs/connecting.md).
 TOKEN_TTL_S = 86_400
 SKEW_S = 60  # how far our own clock may step back before a token that we gave is "from the future"
 LOCAL_USER = "local"

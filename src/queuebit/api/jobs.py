@@ -1,4 +1,4 @@
-"""Jobs: list, read, cancel, tag, delete (rest.md 5); `submit` and `results` have the rest."""
+"""Jobs: list, read, cancel, tag, delete; `submit` and `results` have the rest."""
 
 import asyncio
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""As much of IBM Cloud as the client asks before it asks the runtime API (rest.md 4).
+"""As much of IBM Cloud as the client asks before it asks the runtime API (docs/endpoints.md).
 
 IAM makes tokens, Global Search and the Resource Controller find instances, the Global Catalog
 knows plans.

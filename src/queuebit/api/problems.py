@@ -1,4 +1,4 @@
-"""How errors are told: IBM's two forms in one body, with IBM's numbers (rest.md 3, decisions 21).
+"""How errors are told: IBM's two forms in one body, with IBM's numbers (decisions 21).
 
 The client parses only `error`, other users of the API read `errors` and `trace`; with the header
 `uber-trace-id` the client shows the message alone.
@@ -22,7 +22,7 @@ from queuebit.errors import InvalidInput, RequestError, ServiceFault
 
 log = logging.getLogger(__name__)
 
-# IBM's numbers (rest.md 3, "Known codes"; semantics 6.4) ...
+# IBM's numbers (docs/endpoints.md; semantics 6.4) ...
 INTERNAL = 1000
 PAYLOAD_TOO_LARGE = 1001
 NOT_AUTHORIZED = 1200

@@ -1,4 +1,4 @@
-"""What came of a job: results, metrics, logs (rest.md 5.6 to 5.9)."""
+"""What came of a job: results, metrics, logs (docs/endpoints.md)."""
 
 import asyncio
 from typing import Any, Literal
@@ -94,7 +94,7 @@ class MetricsAnswer(BaseModel):
 async def read_results(call: AnyCall, job_id: str) -> Response:
     """Read a job's result as its program wrote it; of a failed job, the reason as text.
 
-    Never 4xx for a job that exists: the client could not tell its status then (rest.md, trap 6).
+    Never 4xx for a job that exists: the client could not tell its status then (docs/endpoints.md).
     """
     job = await owned_job(call, job_id)
     match job.record.status:
@@ -155,7 +155,7 @@ async def _result(call: Call, job: StoredJob) -> Response:
 
 
 async def _place_in_queue(call: Call, job_id: str, position: int | None) -> dict[str, Any]:
-    """What IBM's API told of a queued job before API 2026-03-15 (rest.md 5.9)."""
+    """What IBM's API told of a queued job before API 2026-03-15 (docs/endpoints.md)."""
     start, end = foreseen_times(await call.parts.driver.foresee(job_id))
     return {
         "position_in_queue": position,

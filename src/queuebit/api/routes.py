@@ -54,7 +54,7 @@ def create_app(parts: Parts) -> FastAPI:
     for router in _RUNTIME:
         runtime.include_router(router)
     app.include_router(runtime, prefix=PREFIX)
-    # 0.43.1 with channel "ibm_cloud" leaves the prefix out (client.md 1).
+    # 0.43.1 with channel "ibm_cloud" leaves the prefix out (docs/connecting.md).
     app.include_router(runtime, include_in_schema=False)
     app.include_router(platform.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's documented way

@@ -1,4 +1,4 @@
-"""One port for everything that the unmodified client asks (client.md 0, 3).
+"""One port for everything that the unmodified client asks (docs/connecting.md).
 
 It sends the runtime's requests as to a proxy (absolute-form targets, which httptools takes apart),
 and asks IAM through `CONNECT iam.cloud.ibm.com:443`. Such a tunnel ends here: TLS with a throw-away
@@ -41,7 +41,7 @@ HOSTS = (
     "resource-controller.cloud.ibm.com",
 )
 # A connection that we close while the client sends its next request costs it an error, as it never
-# repeats a POST then; uvicorn's default is 5 s (client.md 5).
+# repeats a POST then; uvicorn's default is 5 s (docs/connecting.md).
 KEEP_ALIVE_S = 120
 _METHOD = b"CONNECT "
 _HEAD_MAX = 8_192  # bytes of a CONNECT request

@@ -1,4 +1,4 @@
-"""Sessions and batches: one resource, two modes (rest.md 6)."""
+"""Sessions and batches: one resource, two modes (docs/endpoints.md)."""
 
 import uuid
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Submitting a job: the one request that must not be lost, doubled or slow (rest.md 5.1)."""
+"""Submitting a job: the one request that must not be lost, doubled or slow (docs/endpoints.md)."""
 
 import asyncio
 import re

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 def wire_time(at: int) -> str:
     """`at` as the clients read it: 2025-08-23T16:04:33.285Z.
 
-    Always UTC, because the client overwrites whatever zone it is told (rest.md, trap 8).
+    Always UTC, because the client overwrites whatever zone it is told (docs/endpoints.md).
     """
     told = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
     return told.replace("+00:00", "Z")

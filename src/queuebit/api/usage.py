@@ -1,4 +1,4 @@
-"""What an instance has used (rest.md 9)."""
+"""What an instance has used (docs/endpoints.md)."""
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel

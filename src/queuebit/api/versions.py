@@ -1,4 +1,4 @@
-"""The versions of IBM's API that this service answers (rest.md 11, 12)."""
+"""The versions of IBM's API that this service answers (docs/endpoints.md)."""
 
 from typing import Literal
 

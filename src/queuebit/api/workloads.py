@@ -1,4 +1,4 @@
-"""Workloads: jobs in job mode, batches and sessions in one list (rest.md 8)."""
+"""Workloads: jobs in job mode, batches and sessions in one list (docs/endpoints.md)."""
 
 import base64
 import binascii

@@ -27,7 +27,7 @@ def priority_order(batch: Workload, job: Job) -> tuple[int, int, int]:
 def qpu_order(job: Job, workload: Workload | None) -> tuple[int, int, int]:
     """Place among the jobs ready for the QPU: session, batches, the rest; first ready first.
 
-    design.md 3, decisions 14: "first ready first onto the QPU".
+    docs/architecture.md, decisions 14: "first ready first onto the QPU".
     """
     assert job.ready_at is not None
     rank = 2 if workload is None else 1 if workload.mode is Mode.BATCH else 0

@@ -42,7 +42,7 @@ class Snapshot:
 
     @cached_property
     def configuration(self) -> Json:
-        """JSON of GET /backends/{name}/configuration (rest.md 7.2)."""
+        """JSON of GET /backends/{name}/configuration (docs/endpoints.md)."""
         told: Json = json.loads(self._configuration_file.read_text())
         told["backend_name"] = self.name
         told["description"] = f"Simulated QPU (Queuebit), after {self.source}"
@@ -60,7 +60,7 @@ class Snapshot:
         return told
 
     def properties(self, updated_before: datetime | None = None) -> Json:
-        """JSON of GET /backends/{name}/properties (rest.md 7.3).
+        """JSON of GET /backends/{name}/properties (docs/endpoints.md).
 
         A snapshot holds one calibration, which held at all times: `updated_before` changes nothing,
         not even before its `last_update_date`, for which the oldest known one is the best answer.
@@ -79,7 +79,7 @@ class Snapshot:
 
     @cached_property
     def listing(self) -> Json:
-        """The device's fixed part of GET /backends (rest.md 7.1): all but status and queue."""
+        """The device's fixed part of GET /backends: all but status and queue."""
         configuration = self.configuration
         listed: Json = {
             "name": self.name,

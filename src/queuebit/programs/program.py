@@ -145,7 +145,7 @@ def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
             known.plan.seed,
             told.estimated_ms,
         ),
-        # The names of the metrics API up to 2026-02-15 (rest.md 5.9).
+        # The names of the metrics API up to 2026-02-15 (docs/endpoints.md).
         metrics={
             "executions": told.executions,
             "qiskit_version": qiskit.__version__,
