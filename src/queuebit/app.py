@@ -120,7 +120,7 @@ class Service:
         identity, self.key = open_identity(config)
         folder = config.data / "payloads"
         payloads = Payloads(folder)
-        self.database = Database(_url(config))
+        self.database = Database(config.database_url)
         await self.database.open()
         stack.push_async_callback(self.database.close)
         loaded = await self.database.load()
@@ -220,10 +220,6 @@ def _signals(stop: Any) -> Iterator[None]:
     finally:
         for number in wanted:
             loop.remove_signal_handler(number)
-
-
-def _url(config: Config) -> str:
-    return config.database or f"sqlite+aiosqlite:///{config.data.resolve() / 'queuebit.db'}"
 
 
 def _address(host: str, port: int) -> str:

@@ -114,7 +114,7 @@ def _save(url: str, token: str, instance: str, *, name: str, default: bool) -> N
 
 def _print_environment(url: str, token: str, instance: str, folder: Path) -> None:
     """Print what leads every HTTPS request of a process to the service, whatever its client."""
-    bundle = folder / BUNDLE_FILE
+    bundle = folder.resolve() / BUNDLE_FILE  # the variable is read in any folder
     try:
         bundle.write_text(f"{certifi.contents()}\n{_certificate(folder)}", "ascii")
     except OSError as error:
