@@ -15,7 +15,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from queuebit.devices.device import Device, Experiment
 from queuebit.errors import InvalidInput
-from queuebit.programs import averages, limits, paulis, pubs
+from queuebit.programs import averages, codec, limits, paulis, pubs
 from queuebit.programs.averages import Pub
 from queuebit.programs.options import SHOTS_MAX, EstimatorOptions, parse, rep_delay_s, seed_of
 from queuebit.programs.readout import Calibration, Measured, Scales, angles, measured, random_flips
@@ -128,10 +128,8 @@ class Done:
     metadata: dict[str, Any]
     tagged: bool
 
-    def result(
-        self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime
-    ) -> PrimitiveResult[PubResult]:
-        """The job's result; when it ran is told only of samples."""
+    def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
+        """The job's result as JSON text; when it ran is told only of samples."""
         del start, stop
         left = list(bits)
         scales = None if self.calibration is None else Scales(self.calibration, left.pop())
@@ -142,11 +140,12 @@ class Done:
                 outcomes = left.pop(0)[..., places].reshape(outcomes.shape)
                 outcomes ^= flips[:, :, np.newaxis, :]
             results.append(_pub_result(pub, outcomes, scales))
-        return PrimitiveResult(results, metadata=self.metadata)
+        return codec.encode(PrimitiveResult(results, metadata=self.metadata), tagged=self.tagged)
 
 
-def plan(params: dict[str, Any], device: Device) -> Plan:
-    """The job that `params` ask for; InvalidInput if it cannot run."""
+def plan(text: bytes, device: Device) -> Plan:
+    """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
+    params = codec.decode(text)
     frame = pubs.frame(params, ("precision", "resilience_level"))
     options = parse(EstimatorOptions, frame.options)
     settings = _settings(options, params.get("resilience_level"))

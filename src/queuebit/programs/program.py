@@ -6,12 +6,12 @@ Called by workers. A RequestError is the user's mistake; anything else is ours.
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import prod
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import qiskit
@@ -21,19 +21,44 @@ from qiskit import QuantumCircuit, qpy
 from queuebit.core import usage
 from queuebit.devices.device import Device, Experiment
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import codec, estimator, sampler
+from queuebit.programs import estimator, sampler
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
 PLANNED_BYTES_MAX = (
     4 * 2**20
 )  # of their parameters together; decoded they are 20 to 50 times larger
 
-Plan = sampler.Plan | estimator.Plan
 
-PROGRAMS: dict[str, Callable[[dict[str, Any], Device], Plan]] = {
+class Done(Protocol):
+    """What makes a result of bits; can be pickled."""
+
+    def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
+        """The result's JSON text, from the bits of each experiment and when they ran."""
+
+
+class Plan(Protocol):
+    """A job that can run, unless it is over a limit."""
+
+    @property
+    def seed(self) -> int | None:
+        """Of the simulated QPU."""
+
+    @property
+    def rep_delay_s(self) -> float:
+        """Seconds between two shots."""
+
+    def experiments(self) -> tuple[list[Experiment], Done]:
+        """What the device shall run, and what makes a result of it."""
+
+    def over_limits(self) -> Iterator[InvalidInput]:
+        """The limits that the job breaks."""
+
+
+PROGRAMS: dict[str, Callable[[bytes, Device], Plan]] = {
     "sampler": sampler.plan,
     "estimator": estimator.plan,
 }
+"""By a program's id, what plans a job by its parameters' JSON text; RequestError if it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +110,7 @@ class _Work:
     all that QPY would lose."""
     runs: list[tuple[NDArray[np.float64], int]]
     """Per circuit, its sets of parameter values and its shots."""
-    done: sampler.Done | estimator.Done
+    done: Done
     seed: int | None
     estimated_ms: int
 
@@ -193,8 +218,7 @@ def finish(program_id: str, work: object, raw: object, device: Device) -> bytes:
         np.unpackbits(packed, count=prod(shape)).view(bool).reshape(shape)
         for shape, packed in raw.bits
     ]
-    result = work.done.result(bits, raw.start, raw.stop)
-    return codec.encode(result, tagged=work.done.tagged)
+    return work.done.result(bits, raw.start, raw.stop)
 
 
 @dataclass(slots=True)
@@ -224,7 +248,7 @@ class _Plans:
         if key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        known = _Known(PROGRAMS[program_id](codec.decode(params), device), len(params))
+        known = _Known(PROGRAMS[program_id](params, device), len(params))
         if len(params) <= PLANNED_BYTES_MAX:
             self._plans[key] = known
         while len(self._plans) > PLANS_MAX or self._bytes() > PLANNED_BYTES_MAX:

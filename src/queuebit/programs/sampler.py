@@ -15,7 +15,7 @@ from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
 
 from queuebit.devices.device import Device, Experiment
 from queuebit.errors import InvalidInput
-from queuebit.programs import limits, pubs
+from queuebit.programs import codec, limits, pubs
 from queuebit.programs.options import SHOTS_MAX, SamplerOptions, parse, rep_delay_s, seed_of
 
 DEFAULT_SHOTS = 4096  # client 0.51, SamplerOptions.default_shots
@@ -67,10 +67,11 @@ class Done:
     pubs: list[Pub]
     tagged: bool
 
-    def result(
-        self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime
-    ) -> PrimitiveResult[SamplerPubResult]:
-        """The job's result; metadata as the guide prints it (Run jobs in a batch, Result2)."""
+    def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
+        """The job's result as JSON text.
+
+        Its metadata are as the guide prints them (Run jobs in a batch, Result2).
+        """
         spans = DoubleSliceSpan(
             start,
             stop,
@@ -79,14 +80,16 @@ class Done:
                 for i, pub in enumerate(self.pubs)
             },
         )
-        return PrimitiveResult(
+        result = PrimitiveResult(
             [_pub_result(pub, measured) for pub, measured in zip(self.pubs, bits, strict=True)],
             metadata={"execution": {"execution_spans": ExecutionSpans([spans])}, "version": 2},
         )
+        return codec.encode(result, tagged=self.tagged)
 
 
-def plan(params: dict[str, Any], device: Device) -> Plan:
-    """The job that `params` ask for; InvalidInput if it cannot run."""
+def plan(text: bytes, device: Device) -> Plan:
+    """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
+    params = codec.decode(text)
     frame = pubs.frame(params, ("shots",))
     options = parse(SamplerOptions, frame.options)
     default = _shots(params.get("shots"), "params.shots") or options.default_shots or DEFAULT_SHOTS
