@@ -18,34 +18,34 @@ from queuebit.core import forward
 from queuebit.core.events import Event, JobSubmitted
 from queuebit.core.forward import Forward
 from queuebit.core.model import Instance, Job, Stage
+from queuebit.core.scheduler import Scheduler
 from queuebit.simulate.load import Load, generate
-from queuebit.simulate.simulation import _Simulation
+from queuebit.simulate.simulation import simulate
 from queuebit.simulate.trace import Trace, Work
 
 MODES = {"j": "job mode", "b": "batches", "s": "sessions"}
 
 
-class Day(_Simulation):
-    """A simulation in which every `every`-th job is told at once when it should start."""
+class Asking:
+    """Watches a simulation; every `every`-th job is told at once when it should start."""
 
-    def __init__(self, trace: Trace, expected: dict[str, Work], every: int) -> None:
-        super().__init__(trace)
+    def __init__(self, expected: dict[str, Work], every: int) -> None:
         self._expected = expected
         self._every = every
         self._submitted = 0
         self.foreseen: dict[str, int] = {}
         self.spent_ms: list[float] = []
 
-    def _take(self, event: Event) -> None:
-        super()._take(event)
-        if not isinstance(event, JobSubmitted) or event.job_id not in self._scheduler.jobs:
+    def __call__(self, event: Event, scheduler: Scheduler, now: int) -> None:
+        """Ask about the job that was submitted just now."""
+        if not isinstance(event, JobSubmitted) or event.job_id not in scheduler.jobs:
             return
         self._submitted += 1
         if self._submitted % self._every:
             return
         began = time.perf_counter()
-        copy = forward.copy(self._scheduler).scheduler()
-        start = Forward(copy, self._now, self.duration).start_of(event.job_id)
+        copy = forward.copy(scheduler).scheduler()
+        start = Forward(copy, now, self.duration).start_of(event.job_id)
         self.spent_ms.append(1_000 * (time.perf_counter() - began))
         if isinstance(start, int):
             self.foreseen[event.job_id] = start
@@ -105,8 +105,8 @@ def main() -> None:
     labs = [Instance(id=f"lab{n + 1}", allocation_ms=3_600_000) for n in range(load.instances)]
     plan = replace(plan, instances=tuple(labs))
     expected = {event.job_id: work for event, work in plan.submissions()}
-    day = Day(noisy(plan, given.noise, rng), expected, given.every)
-    history = day.run()
+    day = Asking(expected, given.every)
+    history = simulate(noisy(plan, given.noise, rng), day)
     busy_ms = sum(job.usage_ms for job in history.jobs.values())
     print(
         f"seed {given.seed}: {len(history.jobs)} jobs, QPU busy "

@@ -33,8 +33,11 @@ SLOWEST_LAST = (
     "limits",
     "calibration",
     "pause",
+    "explain",
+    "forward",
     "stories",
     "machine",
+    "explain_always",
     "fair_share_long",
 )
 # The tests' own settings, without plugins: they start in half the time.
@@ -69,6 +72,7 @@ def run(mutant: Mutant | None) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         shutil.copytree(ROOT / "src", Path(folder, "src"))
         shutil.copytree(TESTS, Path(folder, "tests", "core"))
+        shutil.copytree(ROOT / "docs", Path(folder, "docs"))  # some tests hold the code to it
         shutil.copy(ROOT / "tests" / "conftest.py", Path(folder, "tests"))
         Path(folder, "pytest.ini").write_text(INI)
         if mutant is not None:

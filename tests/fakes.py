@@ -11,6 +11,7 @@ from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import (
     FINAL,
     BackendState,
+    Calibrated,
     Charge,
     Job,
     JobStatus,
@@ -19,7 +20,9 @@ from queuebit.core.model import (
     Workload,
     WorkloadState,
 )
+from queuebit.core.usage import active_now_ms
 from queuebit.errors import ServiceFault
+from queuebit.store.analytics import DAY_MS, AnalyticsQuery, Cell, Sum, Totals
 from queuebit.store.database import (
     JobQuery,
     Loaded,
@@ -30,16 +33,84 @@ from queuebit.store.database import (
 )
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
 from queuebit.store.listing import EntryMode, WorkloadQuery, status_of
+from queuebit.tenancy import Directory, Grant, Key, Owned, User, directory
+
+
+class MemoryTenants:
+    """`Tenants` that are forgotten with the process."""
+
+    def __init__(self) -> None:
+        self._directory = Directory()
+
+    async def read(self) -> Directory:
+        return self._directory
+
+    async def declare(self, declared: Directory) -> None:
+        old = self._directory
+        gone = [
+            *(user for user in old.users.values() if user.declared),
+            *(owned for owned in old.instances.values() if owned.declared),
+            *(grant for grant in old.grants.values() if grant.declared),
+            *(key for key in old.keys.values() if key.declared),
+        ]
+        kept = {user.name for user in declared.users.values()} | set(declared.instances)
+        for thing in gone:
+            if isinstance(thing, User) and thing.name in kept:
+                continue
+            if isinstance(thing, Owned) and thing.config.name in kept:
+                continue
+            await self.remove(thing)
+        for key in [*self._directory.keys.values()]:
+            if key.digest in {new.digest for new in declared.keys.values()}:
+                await self.remove(key)
+        for thing in (
+            *declared.users.values(),
+            *declared.instances.values(),
+            *declared.keys.values(),
+            *declared.grants.values(),
+        ):
+            await self.put(thing)
+
+    async def put(self, thing: Owned | User | Key | Grant) -> None:
+        await self.remove(thing, cascade=False)
+        now = self._directory
+        added = [[thing] if isinstance(thing, kind) else [] for kind in (Owned, User, Key, Grant)]
+        self._directory = directory(
+            [*now.instances.values(), *added[0]],
+            [*now.users.values(), *added[1]],
+            [*now.keys.values(), *added[2]],
+            [*now.grants.values(), *added[3]],
+        )
+
+    async def remove(self, thing: Owned | User | Key | Grant, *, cascade: bool = True) -> None:
+        now = self._directory
+        instance = thing.config.name if isinstance(thing, Owned) else None
+        user = thing.name if isinstance(thing, User) else None
+        key = thing.id if isinstance(thing, Key) else None
+        pair = (thing.user, thing.instance) if isinstance(thing, Grant) else None
+        self._directory = directory(
+            [one for one in now.instances.values() if one.config.name != instance],
+            [one for one in now.users.values() if one.name != user],
+            [k for k in now.keys.values() if k.id != key and not (cascade and k.user == user)],
+            [
+                grant
+                for at, grant in now.grants.items()
+                if at != pair and not (cascade and (at[0] == user or at[1] == instance))
+            ],
+        )
 
 
 class MemoryStore:
     """A `Database` that forgets everything with the process."""
 
     def __init__(self) -> None:
+        self.tenants = MemoryTenants()
         self._jobs: dict[str, StoredJob] = {}
         self._workloads: dict[str, StoredWorkload] = {}
         self._deleted: dict[str, Job] = {}
+        self._deleted_users: dict[str, str] = {}
         self._states: dict[str, BackendState] = {}
+        self._calibrated: dict[tuple[str, int], Calibrated] = {}
 
     async def open(self) -> None:
         pass
@@ -71,6 +142,9 @@ class MemoryStore:
         if not told.keys() <= ids or not ids <= known:
             raise ServiceFault("a record without details, or the reverse")
         self._states.update({state.id: state for state in states})
+        for state in states:
+            if state.calibrated is not None:
+                self._calibrated.setdefault((state.id, state.calibrated.at), state.calibrated)
         for record in records:
             if isinstance(record, Workload):
                 self._save_workload(record, told.get(record.id))
@@ -153,8 +227,9 @@ class MemoryStore:
         stored = self._jobs.get(job_id)
         if stored is not None and stored.record.ended_at is not None:
             self._deleted[job_id] = self._jobs.pop(job_id).record
+            self._deleted_users[job_id] = stored.details.user
 
-    async def usage_ms(self, instance: str, since: int) -> int:
+    async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
         every = [*(stored.record for stored in self._jobs.values()), *self._deleted.values()]
         of_jobs = sum(
             job.usage_ms
@@ -165,7 +240,7 @@ class MemoryStore:
             and not self._in_session(job)
         )
         of_sessions = sum(
-            session.active_ms
+            session.active_ms + (active_now_ms(session, now) if now else 0)
             for session in (stored.record for stored in self._workloads.values())
             if session.instance == instance
             and session.mode is Mode.SESSION
@@ -188,6 +263,48 @@ class MemoryStore:
         jobs = [stored.record for stored in self._jobs.values()]
         return dict(Counter(job.backend for job in jobs if job.status is status))
 
+    async def tags(self, instance: str, search: str, limit: int) -> list[str]:
+        found = {
+            tag
+            for stored in self._jobs.values()
+            if stored.record.instance == instance
+            for tag in stored.details.tags
+            if search.lower() in tag.lower()
+        }
+        return sorted(found)[:limit]
+
+    async def analytics(self, query: AnalyticsQuery) -> list[Cell]:
+        cells: dict[tuple[str, str, str, int], Totals] = {}
+        every = [(s.record, s.details.user) for s in self._jobs.values()]
+        every += [(job, self._deleted_users[job.id]) for job in self._deleted.values()]
+        every += [(s.record, s.details.user) for s in self._workloads.values()]
+        for record, user in every:
+            at = record.created_at
+            if (
+                record.instance not in query.instances
+                or (query.since is not None and at < query.since)
+                or (query.until is not None and at >= query.until)
+                or (query.backends and record.backend not in query.backends)
+                or (query.users and user not in query.users)
+            ):
+                continue
+            key = (record.instance, record.backend, user, at // DAY_MS)
+            totals = cells.setdefault(key, Totals())
+            if isinstance(record, Job):
+                one = totals.alone if record.workload_id is None else totals.members
+                one.add(Sum(1, record.usage_ms, record.usage_ms))
+                if record.started_at is not None:
+                    waited = record.started_at - at
+                    totals.queued.add(Sum(1, waited, waited))
+            elif record.mode is Mode.BATCH:
+                totals.batches.add(Sum(1, record.jobs_ms, record.jobs_ms))
+            else:
+                totals.sessions.add(Sum(1, record.active_ms, record.active_ms))
+        return [
+            Cell(instance=i, backend=b, user=u, day=d, totals=totals)
+            for (i, b, u, d), totals in cells.items()
+        ]
+
     async def waits(self, backend: str, limit: int) -> list[int]:
         found = [
             (stored.record.started_at, stored.record.created_at)
@@ -197,8 +314,19 @@ class MemoryStore:
         found.sort(key=lambda one: one[0], reverse=True)
         return [started - created for started, created in found[:limit]]
 
+    async def calibrated(self, backend: str, by: int) -> Calibrated | None:
+        found = [at for name, at in self._calibrated if name == backend and at <= by]
+        return self._calibrated[backend, max(found)] if found else None
+
     async def backend_states(self) -> dict[str, BackendState]:
         return dict(self._states)
+
+    async def ended_since(self, since: int) -> list[tuple[Job, bool]]:
+        return [
+            (stored.record, stored.details.private)
+            for stored in self._jobs.values()
+            if stored.record.ended_at is not None and stored.record.ended_at >= since
+        ]
 
     async def known_jobs(self) -> set[str]:
         return set(self._jobs)
@@ -215,6 +343,7 @@ def _matches(stored: StoredJob, query: JobQuery) -> bool:
         and query.pending in (None, job.status not in FINAL)
         and query.program_id in (None, details.program_id)
         and query.backend in (None, job.backend)
+        and job.backend not in query.without
         and query.workload_id in (None, job.workload_id)
         and _is_within(job, query)
         and set(query.tags) <= set(details.tags)
@@ -232,6 +361,7 @@ def _is_listed(stored: StoredJob | StoredWorkload, query: WorkloadQuery) -> bool
         record.instance == query.instance
         and (isinstance(record, Workload) or record.workload_id is None)
         and query.backend in (None, record.backend)
+        and (isinstance(record, Workload) or record.backend not in query.without)
         and query.user in (None, stored.details.user)
         and query.mode in (None, mode)
         and (not query.statuses or status_of(record) in query.statuses)

@@ -164,8 +164,8 @@ def test_what_the_example_file_comments_out_is_right_too():
 
 def test_the_example_of_a_laboratory_is_what_it_says():
     config = load(EXAMPLES / "lab.toml", {})
-    theory, devices, course = scheduling.instances(config)
-    torino, manila = scheduling.backends(config)
+    theory, devices, course = scheduling.instances(config.instances, config.plans)
+    torino, manila, *_ = scheduling.backends(config)
     plans = {plan.name: plan for plan in config.plans}
     admins = [user.name for user in config.users if user.admin]
 
@@ -174,12 +174,17 @@ def test_the_example_of_a_laboratory_is_what_it_says():
     assert (course.limit_ms, course.on_limit, course.pending_max) == (600_000, OnLimit.WAIT, 20)
     assert [plans[one.plan].sessions for one in config.instances] == [True, True, False]
     assert torino.calibrations == (
-        Calibration(kind="monitoring", every_ms=3_600_000, lasts_ms=120_000),
+        Calibration(kind="monitoring", every_ms=3_600_000, lasts_ms=120_000, drift=0.1),
         Calibration(kind="benchmarking", every_ms=86_400_000, lasts_ms=1_200_000),
     )
     assert manila.calibrations == ()
     assert [Snapshot(one).name for one in config.backends] == ["fake_torino", "fake_manila"]
     assert admins == ["ada"]
+
+
+def test_a_plans_default_ttl_is_at_most_its_most():
+    with pytest.raises(ConfigError, match="default_ttl_s 601 is over max_ttl_s 600"):
+        load(None, {}, plans=[{"name": "premium", "max_ttl_s": 600, "default_ttl_s": 601}])
 
 
 def test_nobody_is_an_administrator_unless_said():

@@ -21,11 +21,21 @@ from queuebit.api import problems
 from queuebit.api.routes import PREFIX, create_app
 from queuebit.cli.main import app as commands
 from queuebit.errors import InvalidInput
-from queuebit.programs.options import EstimatorOptions, SamplerOptions, parse
+from queuebit.programs.options import (
+    EstimatorOptions,
+    NoiseLearnerOptions,
+    NoiseLearnerV3Options,
+    SamplerOptions,
+    parse,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-COMMANDS = typer.main.get_command(commands).commands
+COMMANDS = {
+    f"{name} {sub}" if sub else name: command
+    for name, group in typer.main.get_command(commands).commands.items()
+    for sub, command in getattr(group, "commands", {"": group}).items()
+}
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TICKED = re.compile(r"`([^`]+)`")
 
@@ -219,7 +229,8 @@ def test_commands_in_shell_blocks_exist():
 
     assert len(used) > 3
     for words in used:
-        assert {word for word in words if word.startswith("--")} <= set(options_of(words[1]))
+        name = words[1] if words[1] in COMMANDS else " ".join(words[1:3])
+        assert {word for word in words if word.startswith("--")} <= set(options_of(name))
 
 
 # Options of the programs
@@ -268,7 +279,7 @@ def is_refused(model, path, value):
         told = error.message
     else:
         return False
-    return f"option {path}" in told and told.endswith("is not supported by this service yet")
+    return f"option {path}" in told and told.endswith("is not supported by this service yet.")
 
 
 @pytest.mark.parametrize(
@@ -276,6 +287,8 @@ def is_refused(model, path, value):
     [
         ("Options of the sampler", SamplerOptions),
         ("Options of the estimator", EstimatorOptions),
+        ("Options of the noise learner", NoiseLearnerOptions),
+        ("Options of the noise learner V3", NoiseLearnerV3Options),
     ],
 )
 def test_every_option_is_documented_and_does_what_is_said(heading, model):
@@ -341,6 +354,15 @@ def test_the_example_in_the_page_of_testing_is_the_file():
     example, *_ = code(page("docs/testing.md"), "py")
 
     assert example in page("examples/pytest_example.py")
+
+
+def test_the_code_in_the_page_of_devices_is_that_of_the_example_and_of_tests():
+    files = [*ROOT.glob("examples/aer_device/*.py"), *ROOT.glob("tests/outside/*.py")]
+    blocks = code(page("docs/devices.md"), "py")
+
+    assert len(blocks) == 2
+    for block in blocks:
+        assert any(block in file.read_text("utf-8") for file in files), block
 
 
 BLOCKS = [

@@ -24,7 +24,7 @@ from queuebit.core.events import (
     Tick,
     WorkloadOpened,
 )
-from queuebit.core.model import BackendState, BackendStatus, JobStatus, Mode, Stage
+from queuebit.core.model import BackendState, BackendStatus, Calibrated, JobStatus, Mode, Stage
 from queuebit.engines.task import Outcome
 from queuebit.store.details import JobDetails, WorkloadDetails
 
@@ -32,7 +32,7 @@ START = 1_790_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MANILA = BackendConfig(name="q", snapshot="manila", lanes=1)
-MONITOR = CalibrationConfig(kind="monitor", every_s=3_600, lasts_s=120)
+MONITOR = CalibrationConfig(kind="monitor", every_s=3_600, lasts_s=120, drift=0.25)
 
 
 class Site:
@@ -132,7 +132,12 @@ async def test_a_calibration_takes_the_qpu_for_as_long_as_it_lasts(site: Site):
         await site.begins("a", Stage.QUANTUM)
         ended = START + HOUR_MS + 120_000
         assert await site.state() == BackendState(
-            id="q", scheduled=(("monitor", ended + HOUR_MS),), run=1, calibrated_at=ended
+            id="q",
+            scheduled=(("monitor", ended + HOUR_MS),),
+            run=1,
+            calibrated_at=ended,
+            drawn=1,
+            drift=0.25,
         )
 
 
@@ -152,6 +157,25 @@ async def test_a_calibration_cut_off_by_a_restart_is_done_again(site: Site):
         site.clock.advance(1)
 
         await site.begins("a", Stage.QUANTUM)
+
+
+async def test_what_a_calibration_drew_holds_from_its_end_and_over_restarts(site: Site):
+    drawn = Calibrated(at=START + HOUR_MS + 120_000, drawn=1, drift=0.25)
+    async with site.service():
+        await site.tick(HOUR_MS)
+        await site.submit("a")
+        await site.begins("a", Stage.PREPARE)
+        assert site.engine.begun[-1].calibrated is None
+        site.engine.end("a")
+        site.clock.advance(120_000)
+        await site.begins("a", Stage.QUANTUM)
+        assert site.engine.begun[-1].calibrated == drawn
+
+    async with site.service():
+        await site.begins("a", Stage.PREPARE)
+        assert site.engine.begun[-1].calibrated == drawn
+        assert await site.running.database.calibrated("q", drawn.at) == drawn
+        assert await site.running.database.calibrated("q", drawn.at - 1) is None
 
 
 async def test_a_pause_outlives_a_restart(site: Site):
@@ -233,7 +257,7 @@ async def test_the_ledger_after_a_restart_counts_the_same_hours(tmp_path: Path):
         instances=(InstanceConfig(name="i", plan="plan"),),
     )
 
-    since = scheduling.usage_since(config, START)
+    since = scheduling.usage_since(scheduling.instances(config.instances, config.plans), START)
 
     assert since % HOUR_MS == 0
     assert 0 <= START - DAY_MS - since < HOUR_MS

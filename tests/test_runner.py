@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from queuebit.core.model import Backend, Job, JobStatus, Stage
 from queuebit.core.scheduler import Scheduler
 from queuebit.driver import Driver
 from queuebit.engines.task import Outcome, Task
-from queuebit.runner import Runner
+from queuebit.runner import Runner, clear_up
 from queuebit.store.details import JobDetails
 from queuebit.store.payloads import Payloads
 
@@ -80,7 +81,7 @@ class Bench:
         )
         scheduler = Scheduler([Backend(name="q", lanes=2), Backend(name="real", lanes=2)])
         self.driver = Driver(scheduler, self.store, self.runner, self.clock)
-        self.runner.bind(self.driver.send)
+        self.runner.bind(self.driver.send, self.driver.calibrated)
 
     async def submit(self, job_id: str, *, backend: str = "q", private: bool = False) -> None:
         self.payloads.write(job_id, "params", b"{}", durable=False)
@@ -267,7 +268,44 @@ async def test_inputs_of_a_private_job_go_when_it_is_cancelled_too(bench):
     await bench.cancel("a")
 
     await bench.cleared()
-    assert payloads_of(bench.payloads, "a") == set()
+    assert payloads_of(bench.payloads, "a") == {"log"}
+
+
+async def test_a_job_that_is_stopped_keeps_the_log_and_metrics_of_its_stages(bench):
+    await bench.submit("a")
+    await bench.begins("a", Stage.PREPARE)
+    bench.engine.end("a", Outcome(log=["prepared it"], metrics={"prepare_ms": 7}))
+    await bench.begins("a", Stage.QUANTUM)
+    await bench.cancel("a")
+
+    await bench.cleared()
+    assert bench.payloads.read("a", "log") == b"prepared it\n"
+    stored = await bench.store.job("a")
+    assert stored.metrics == {"prepare_ms": 7}
+
+
+async def test_what_a_crash_kept_from_being_cleared_is_cleared_at_the_next_start(bench):
+    """Only the result of the run that counts is kept, and of a private job no input."""
+    names = ["params", "prepared.1", "raw.2", "result.1", "result.2", "log"]
+    for job_id, status, private in (
+        ("done", JobStatus.COMPLETED, False),
+        ("secret", JobStatus.COMPLETED, True),
+        ("stopped", JobStatus.CANCELLED, False),
+        ("going", JobStatus.RUNNING, True),
+    ):
+        ended_at = None if status is JobStatus.RUNNING else 5
+        job = Job(id=job_id, seq=1, instance="i", backend="q", created_at=0, run=2, status=status)
+        details = JobDetails(id=job_id, user="u", program_id="sampler", private=private)
+        await bench.store.save([replace(job, ended_at=ended_at)], [details])
+        for name in names:
+            bench.payloads.write(job_id, name, b"x", durable=False)
+
+    await clear_up(bench.store, bench.payloads, last_at=5)
+
+    assert payloads_of(bench.payloads, "done") == {"params", "result.2", "log"}
+    assert payloads_of(bench.payloads, "secret") == {"result.2", "log"}
+    assert payloads_of(bench.payloads, "stopped") == {"params", "log"}
+    assert payloads_of(bench.payloads, "going") == set(names)
 
 
 async def test_a_job_deleted_at_its_end_leaves_nothing_to_clear(bench):
@@ -294,7 +332,7 @@ async def test_a_store_that_fails_stops_the_service(bench, tmp_path):
     )
     store = runner._database
     driver = Driver(Scheduler([Backend(name="q")]), store, runner, bench.clock)
-    runner.bind(driver.send)
+    runner.bind(driver.send, driver.calibrated)
     running = asyncio.create_task(runner.run())
     await asyncio.sleep(0)
     driving = asyncio.create_task(driver.run())

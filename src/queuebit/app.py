@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
@@ -13,20 +14,22 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from queuebit import scheduling
+from queuebit.api.certificates import Certificate, name_in, tunnel_context
 from queuebit.api.identity import open_identity
 from queuebit.api.parts import Parts
+from queuebit.api.repeats import Repeats
 from queuebit.api.routes import create_app
-from queuebit.api.server import listen, make_server, serve, tunnel_context
+from queuebit.api.server import listen, make_server, serve
 from queuebit.clock import Clock, FastClock, SystemClock
 from queuebit.config import Config
 from queuebit.core.model import BackendState, Job
 from queuebit.core.scheduler import Scheduler
-from queuebit.devices.snapshot import Snapshot
+from queuebit.devices.loading import describe
 from queuebit.driver import Driver
 from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Engine
 from queuebit.errors import ConfigError
-from queuebit.runner import Runner
+from queuebit.runner import Runner, clear_up
 from queuebit.store.database import Database, Loaded
 from queuebit.store.payloads import Payloads
 
@@ -114,28 +117,35 @@ class Service:
         """Open everything from the bottom upwards, answer, and close it downwards."""
         config = self.config
         stack.enter_context(_locked(config.data))
-        snapshots = {backend.name: Snapshot(backend) for backend in config.backends}
+        snapshots = {backend.name: describe(backend) for backend in config.offered}
         listener = stack.enter_context(listen(config.host, config.port))
-        tls = tunnel_context(config.data)
-        identity, self.key = open_identity(config)
+        tunnels = tunnel_context(config.data)
+        tls = _tls(config)
         folder = config.data / "payloads"
         payloads = Payloads(folder)
         self.database = Database(config.database_url)
         await self.database.open()
         stack.push_async_callback(self.database.close)
+        identity, self.key = await open_identity(config, self.database.tenants)
         loaded = await self.database.load()
         _check_backends(config, loaded)
         await asyncio.to_thread(payloads.sweep, await self.database.known_jobs())
+        await clear_up(self.database, payloads, loaded.last_at)
         clock = self._clock or _clock(config, loaded)
+        owned = identity.directory.instances.values()
+        instances = scheduling.instances([one.config for one in owned], config.plans)
         scheduler = Scheduler(
             scheduling.backends(config),
             loaded.records,
             loaded.last_seq,
-            instances=scheduling.instances(config),
-            charges=await self.database.charges(scheduling.usage_since(config, clock.now())),
+            instances=instances,
+            charges=await self.database.charges(scheduling.usage_since(instances, clock.now())),
         )
         engine = self._engine or ProcessPool(
-            backends=config.backends, payloads=folder, workers=_workers(config)
+            backends=config.offered,
+            payloads=folder,
+            workers=_workers(config),
+            memory_bytes=config.worker_memory_mb * 2**20 or None,
         )
         stack.push_async_callback(engine.close)
         await engine.start()
@@ -149,8 +159,11 @@ class Service:
         self.driver = Driver(
             scheduler, self.database, runner, clock, last_at=loaded.last_at, times=runner.times
         )
-        runner.bind(self.driver.send)
+        runner.bind(self.driver.send, self.driver.calibrated)
+        repeats = Repeats(payloads)
+        await repeats.recall()
         parts = Parts(
+            repeats=repeats,
             config=config,
             identity=identity,
             database=self.database,
@@ -161,8 +174,10 @@ class Service:
             snapshots=snapshots,
         )
         stack.push_async_callback(parts.undertakings.close)  # before the engine's
-        server = make_server(create_app(parts), tls)
-        self.url = _address(config.host, listener.getsockname()[1])
+        server = make_server(
+            create_app(parts), tunnels, tls=tls, trusted_proxies=config.trusted_proxies
+        )
+        self.url = _url(config, listener.getsockname()[1])
         async with asyncio.TaskGroup() as group:
             running = group.create_task(runner.run())  # before the driver, which commands it
             driving = group.create_task(self.driver.run())
@@ -222,9 +237,21 @@ def _signals(stop: Any) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _address(host: str, port: int) -> str:
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """What the port speaks; None: plain HTTP."""
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    return Certificate(config.tls_cert, config.tls_key).context
+
+
+def _url(config: Config, port: int) -> str:
+    """Where a client finds it; with TLS by a name that the certificate holds."""
+    host = config.host
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by the operator
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http"
+    if config.tls_cert is not None:
+        scheme, host = "https", name_in(config.tls_cert, host)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _workers(config: Config) -> int:
@@ -241,7 +268,7 @@ def _clock(config: Config, loaded: Loaded) -> Clock:
 
 def _check_backends(config: Config, loaded: Loaded) -> None:
     """Refuse to start without a backend that stored work needs."""
-    known = {backend.name for backend in config.backends}
+    known = {backend.name for backend in config.offered}
     for record in loaded.records:
         if record.backend not in known and not isinstance(record, BackendState):
             kind = "job" if isinstance(record, Job) else record.mode

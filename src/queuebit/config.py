@@ -4,8 +4,10 @@ Precedence: flags over environment (`QUEUEBIT_PORT=9000`) over file over default
 """
 
 import hashlib
+import ipaddress
 import json
 import os
+import re
 import tomllib
 import uuid
 from collections import Counter
@@ -29,8 +31,25 @@ from queuebit.errors import ConfigError
 
 PREFIX = "QUEUEBIT_"  # of the environment variables that are settings
 
+SIMULATED = "simulated"
+MOCK = "mock"
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9]$|^[A-Za-z0-9]$"
+"""Names of instances, accounts and users: they stand in URLs, tables and logs."""
+
 # A fixed namespace: the same instance name has the same CRN on every machine.
 _NAMESPACE = uuid.UUID("6f3c1c9a-3a86-4d4e-9a0e-6d8f1f2b7a51")
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; give addresses, or networks such as 10.1.0.0/16") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class _Frozen(BaseModel):
@@ -44,14 +63,20 @@ class CalibrationConfig(_Frozen):
     every_s: float = Field(gt=0)
     """From the end of one to when the next is due. Docs: parameter monitoring "about hourly"."""
     lasts_s: float = Field(gt=0)
+    drift: float = Field(default=0, ge=0, le=1)
+    """How far it scatters T1, T2 and errors around the snapshot's: 0.1 is about 10 percent."""
 
 
 class BackendConfig(_Frozen):
     """One backend that the service offers."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    snapshot: str
-    """Which snapshot of `qiskit_ibm_runtime.fake_provider` it simulates: torino, fez, manila ..."""
+    device: str = SIMULATED
+    """What runs its jobs: "simulated", or the name of a device from outside (docs/devices.md)."""
+    snapshot: str | None = None
+    """Which snapshot of `qiskit_ibm_runtime.fake_provider` it is like: torino, fez, manila ..."""
+    options: dict[str, Any] = {}
+    """For a device from outside, which says what there is."""
     lanes: int = Field(default=5, ge=1, le=64)
     """Jobs running at once. FAQ: "five for most backends today"."""
     qpu_slots: int = Field(default=1, ge=1, le=64)
@@ -61,6 +86,25 @@ class BackendConfig(_Frozen):
     calibrations: tuple[CalibrationConfig, ...] = ()
     """None by default. Between two jobs on the QPU, never in an active session (decisions 6)."""
 
+    @model_validator(mode="after")
+    def _simulation_has_a_snapshot(self) -> Self:
+        """A device from outside may do without one, and may have options."""
+        if self.device == SIMULATED and self.snapshot is None:
+            raise ValueError("snapshot: is missing")
+        if self.device == SIMULATED and self.options:
+            raise ValueError("options: are for devices from outside")
+        if self.device != SIMULATED and any(one.drift for one in self.calibrations):
+            raise ValueError("calibrations: drift is for simulated devices")
+        return self
+
+
+class MockConfig(BackendConfig):
+    """What stands beside a backend for dry runs; made by `Config`, never configured."""
+
+    name: str
+    of: str
+    """Name of the backend that it is like."""
+
 
 class PlanConfig(_Frozen):
     """What an instance of this plan may do, and for how long."""
@@ -68,10 +112,12 @@ class PlanConfig(_Frozen):
     name: str
     pricing: Literal["free", "trial", "paygo", "paid", "subscription"] = "paid"
     """The client sorts instances by it; docs/endpoints.md."""
-    sessions: bool = True
-    """False on the Open plan: a session is refused with code 1352 (decisions 10)."""
+    sessions: bool | Literal["batch"] = True
+    """False on the Open plan: a session is refused with code 1352. "batch": it is opened as one."""
     max_ttl_s: int = Field(default=28_800, ge=1)
-    """Default and maximum of a workload's max TTL: 8 h for paid plans (decisions 11)."""
+    """The most that a workload's max TTL may be: 8 h for paid plans (decisions 11)."""
+    default_ttl_s: int | None = Field(default=None, ge=1)
+    """Max TTL of a workload whose user asks for none; None: the most."""
     interactive_ttl_s: int = Field(default=60, ge=1)
     """Guide, "Batch length": "1 minute for all plans" (decisions 2)."""
     unused_ttl_s: int = Field(default=1_800, ge=1)
@@ -85,12 +131,22 @@ class PlanConfig(_Frozen):
     pending_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance queued or running at once; None: no limit."""
 
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> Self:
+        if self.default_ttl_s is not None and self.default_ttl_s > self.max_ttl_s:
+            raise ValueError(
+                f"default_ttl_s {self.default_ttl_s} is over max_ttl_s {self.max_ttl_s}"
+            )
+        return self
+
 
 class InstanceConfig(_Frozen):
     """Who is charged: the tenant that `Service-CRN` names."""
 
-    name: str
+    name: str = Field(pattern=NAME)
     plan: str = "premium"
+    account: str = Field(default="local", pattern=NAME)
+    """Which account it belongs to: several may share one."""
     tags: tuple[str, ...] = ()
     allocation_s: float = Field(default=36_000, ge=0)
     """Weight in the fair share: who has used the least part of it goes first; only ratios count."""
@@ -102,20 +158,27 @@ class InstanceConfig(_Frozen):
     @cached_property
     def crn(self) -> str:
         """The instance's CRN; us-east, because only that region adds no host name."""
-        account = hashlib.sha256(_NAMESPACE.bytes).hexdigest()[:32]
         instance = uuid.uuid5(_NAMESPACE, self.name)
-        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{account}:{instance}::"
+        account = f"a/{self.account_id}"
+        return f"crn:v1:bluemix:public:quantum-computing:us-east:{account}:{instance}::"
+
+    @property
+    def account_id(self) -> str:
+        """What IBM's API calls the account: 32 hexadecimal digits."""
+        return hashlib.sha256(_NAMESPACE.bytes + self.account.encode()).hexdigest()[:32]
 
 
 class UserConfig(_Frozen):
     """Somebody who holds an API key."""
 
-    name: str
+    name: str = Field(pattern=NAME)
     key_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the API key in hexadecimal; the key itself is nowhere in the configuration."""
     instances: tuple[str, ...]
+    role: Literal["manager", "member", "reader"] = "member"
+    """In these instances: manages, runs jobs, or only reads."""
     admin: bool = False
-    """May pause backends and bring them back."""
+    """Administers the service: backends, instances, users and keys."""
 
 
 BACKENDS = (
@@ -140,6 +203,14 @@ class Config(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(default=8888, ge=0, le=65_535)
     """0: any free port."""
+    tls_cert: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    """PEM file of the certificate, with those between it and the authority behind it."""
+    tls_key: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    """PEM file of its private key. With both, the whole port speaks TLS."""
+    insecure: bool = False
+    """Whether other machines may reach it without TLS: keys cross the network in the clear."""
+    trusted_proxies: tuple[Network, ...] = ("127.0.0.1", "::1")
+    """Addresses of reverse proxies, whose X-Forwarded-Proto and X-Forwarded-For are believed."""
     data: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default=Path("~/.queuebit"), validate_default=True
     )
@@ -148,12 +219,16 @@ class Config(_Frozen):
     """SQLAlchemy URL; None: SQLite in the data folder."""
     workers: int = Field(default=0, ge=0, le=256)
     """Worker processes; 0: as many as there are processors, at least 2 and at most 5."""
+    worker_memory_mb: int = Field(default=0, ge=0)
+    """Memory, in MiB, that one worker may take; 0: its share of what is free at the start."""
     speed: float = Field(default=1.0, gt=0, le=100_000)
     """How much faster than the wall clock the service's clock runs."""
     hold_ms: int = Field(default=300, ge=0, le=5_000)
     """How long a GET of a running job is held, so that the client's 0.5 s poll hides little."""
     max_body_mb: int = Field(default=64, ge=1)
     """Largest request body; IBM's old limit was 64 MB (semantics 6.2)."""
+    mocks: bool = True
+    """Whether there is a mock beside each backend, for the client's dry runs."""
     backends: tuple[BackendConfig, ...] = BACKENDS
     plans: tuple[PlanConfig, ...] = PLANS
     instances: tuple[InstanceConfig, ...] = (InstanceConfig(name="local"),)
@@ -164,6 +239,46 @@ class Config(_Frozen):
     def database_url(self) -> str:
         """SQLAlchemy URL of the database, wherever it is."""
         return self.database or f"sqlite+aiosqlite:///{self.data.resolve() / 'queuebit.db'}"
+
+    @cached_property
+    def offered(self) -> tuple[BackendConfig, ...]:
+        """The backends, and their mocks behind them.
+
+        Backends that are alike share a mock. If one name would stand for backends that are not
+        alike, there is no such mock: a dry run must not check a job against the wrong device.
+        """
+        if not self.mocks:
+            return self.backends
+        found: dict[str, list[MockConfig]] = {}
+        for backend in self.backends:
+            mock = _mock(backend)
+            found.setdefault(mock.name, []).append(mock)
+        mocks = [same[0] for same in found.values() if len({_likeness(one) for one in same}) == 1]
+        return (*self.backends, *mocks)
+
+    @model_validator(mode="after")
+    def _strangers_see_nothing(self) -> Self:
+        """What other machines reach has TLS, or somebody said that it need not."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key: one is of no use without the other")
+        if self.tls_cert is None and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} lets other machines in, and without TLS whoever is on the way "
+                "reads keys and results: give tls_cert and tls_key, or have a reverse proxy with "
+                "TLS on this machine and host 127.0.0.1, or trust the network with --insecure"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mocks_have_names_of_their_own(self) -> Self:
+        """The client's dry run sends `mock_torino` for `fake_torino`, and `_torino` as it is."""
+        for backend in self.backends if self.mocks else ():
+            if mock_name(backend.name) == backend.name:
+                raise ValueError(
+                    f"backends: {backend.name!r} would be taken for a mock, or have none; names "
+                    'that begin with "_", and "mock", are for services with mocks = false'
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -242,9 +357,35 @@ def _told(detail: ErrorDetails, sources: Mapping[str, Mapping[str, Any]]) -> str
     name = key + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path[1:])
     if detail["type"] == "extra_forbidden":
         return f"{name}: there is no such setting ({where})"
+    if detail["type"] == "value_error":  # a rule of ours
+        return f"{name}.{detail['msg'].removeprefix('Value error, ')} ({where})"
     if detail["type"] == "missing":
         return f"{name}: is missing ({where})"
     return f"{name}: {detail['msg'].lower()}, not {detail['input']!r} ({where})"
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def mock_name(name: str) -> str:
+    """Whither the client's `dry_run=True` sends what is for backend `name`."""
+    return re.sub(r"^[^_]+", MOCK, name)
+
+
+def _mock(backend: BackendConfig) -> MockConfig:
+    """Its mock: QPU time is neither taken nor charged, so it needs no calibration and no timing."""
+    changes = {"name": mock_name(backend.name), "of": backend.name, "timing": SIMULATED}
+    return MockConfig.model_validate(dict(backend) | changes | {"calibrations": ()})
+
+
+def _likeness(mock: MockConfig) -> str:
+    """What a mock's checks depend on; equal for backends that may share one."""
+    return mock.model_dump_json(include={"device", "snapshot", "options"})
 
 
 def _assert_unique(key: str, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from queuebit.clock import Clock
 from queuebit.core.events import Command, Event, Restarted, Step, Tick
 from queuebit.core.explain import Explanation, explain, explain_workload
-from queuebit.core.model import FINAL, Job, JobStatus, Record
+from queuebit.core.model import FINAL, Calibrated, Job, JobStatus, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.errors import ServiceFault
 from queuebit.foresight import Foreseen, Foresight
@@ -102,6 +102,10 @@ class Driver:
             return explain_workload(self._scheduler, record_id)
         return explain(self._scheduler, record_id)
 
+    def calibrated(self, backend: str) -> Calibrated | None:
+        """How the latest calibration left a backend; None: none yet."""
+        return self._scheduler.index.states[backend].calibrated
+
     async def foresee(self, record_id: str) -> Foreseen | None:
         """When a job starts and ends, or a workload's next and last one; None: it has none."""
         jobs = self._scheduler.jobs
@@ -121,7 +125,7 @@ class Driver:
         If a save fails this raises, and the process must stop: memory is then ahead of the store,
         and a restart from the store is the only true state.
         """
-        letters = [_Letter(Restarted(), None, _unheard())]
+        letters = [_Letter(Restarted(self._now or None), None, _unheard())]
         try:
             while True:
                 await self._decide(letters)

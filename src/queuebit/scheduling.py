@@ -1,5 +1,7 @@
 """What the configuration means for the scheduler, in its own words and units."""
 
+from collections.abc import Iterable
+
 from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit
@@ -9,36 +11,25 @@ DAY_MS = 86_400_000
 
 def backends(config: Config) -> list[Backend]:
     """What the scheduler needs to know of every backend."""
-    return [_backend(backend) for backend in config.backends]
+    return [_backend(backend) for backend in config.offered]
 
 
-def instances(config: Config) -> list[Instance]:
-    """What every instance may use; an instance's id is its name."""
-    plans = {plan.name: plan for plan in config.plans}
-    return [_instance(one, plans[one.plan]) for one in config.instances]
+def instances(configs: Iterable[InstanceConfig], plans: Iterable[PlanConfig]) -> list[Instance]:
+    """What every instance may use."""
+    by_name = {plan.name: plan for plan in plans}
+    return [instance(one, by_name[one.plan]) for one in configs]
 
 
-def usage_since(config: Config, now: int) -> int:
+def usage_since(all_instances: Iterable[Instance], now: int) -> int:
     """The earliest instant whose usage still counts for anybody: the ledger counts whole hours."""
-    windows = [one.window_ms for one in instances(config)]
-    if None in windows:
+    windows = [one.window_ms for one in all_instances]
+    if not windows or None in windows:
         return 0
     return (now - max(w for w in windows if w is not None)) // HOUR_MS * HOUR_MS
 
 
-def _backend(config: BackendConfig) -> Backend:
-    return Backend(
-        name=config.name,
-        lanes=config.lanes,
-        qpu_slots=config.qpu_slots,
-        calibrations=tuple(
-            Calibration(kind=c.kind, every_ms=_ms(c.every_s), lasts_ms=_ms(c.lasts_s))
-            for c in config.calibrations
-        ),
-    )
-
-
-def _instance(config: InstanceConfig, plan: PlanConfig) -> Instance:
+def instance(config: InstanceConfig, plan: PlanConfig) -> Instance:
+    """What an instance may use; its id is its name."""
     limit_s = plan.limit_s if config.limit_s is None else config.limit_s
     return Instance(
         id=config.name,
@@ -48,6 +39,20 @@ def _instance(config: InstanceConfig, plan: PlanConfig) -> Instance:
         since=0 if config.since is None else _ms(config.since.timestamp()),
         on_limit=OnLimit(plan.on_limit),
         pending_max=plan.pending_max,
+    )
+
+
+def _backend(config: BackendConfig) -> Backend:
+    return Backend(
+        name=config.name,
+        lanes=config.lanes,
+        qpu_slots=config.qpu_slots,
+        calibrations=tuple(
+            Calibration(
+                kind=c.kind, every_ms=_ms(c.every_s), lasts_ms=_ms(c.lasts_s), drift=c.drift
+            )
+            for c in config.calibrations
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from tests.fakes import MemoryStore
 from queuebit import scheduling
 from queuebit.api.identity import open_identity
 from queuebit.api.parts import Parts
+from queuebit.api.repeats import Repeats
 from queuebit.api.routes import create_app
 from queuebit.clock import VirtualClock
 from queuebit.config import BackendConfig, Config, InstanceConfig, UserConfig
@@ -127,16 +128,17 @@ async def api(config: Config) -> AsyncIterator[Api]:
     runner = Runner(engine=workers, database=store, payloads=payloads, clock=clock)
     scheduler = Scheduler(scheduling.backends(config))
     driver = Driver(scheduler, store, runner, clock, times=runner.times)
-    runner.bind(driver.send)
+    runner.bind(driver.send, driver.calibrated)
     parts = Parts(
+        repeats=Repeats(payloads),
         config=config,
-        identity=open_identity(config)[0],
+        identity=(await open_identity(config, store.tenants))[0],
         database=store,
         payloads=payloads,
         driver=driver,
         engine=workers,
         clock=clock,
-        snapshots={one.name: Snapshot(one) for one in config.backends},
+        snapshots={one.name: Snapshot(one) for one in config.offered},
     )
     transport = httpx.ASGITransport(create_app(parts), raise_app_exceptions=False)
     running = asyncio.create_task(runner.run())

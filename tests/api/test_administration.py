@@ -122,7 +122,7 @@ async def test_who_is_no_administrator_may_not(api: Api):
     assert answer.status_code == 403
     (told,) = answer.json()["errors"]
     assert (told["code"], told["message"]) == (1200, "User alice is not an administrator.")
-    assert told["solution"] == "Ask one, or have the operator set admin = true for this user."
+    assert told["solution"] == "Ask an administrator of the service."
     assert await listed(api) == {"name": "online", "reason": "available"}
 
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from tests.api.conftest import START, Api
+from tests.api.conftest import ADA, SAMPLER, START, Api
 
 from queuebit.api.backends import ConfigurationAnswer, DevicesAnswer, PropertiesAnswer
 from queuebit.api.identity import plan_id
@@ -23,7 +23,7 @@ CLIENT_NEEDS = {
 }
 
 
-@pytest.mark.parametrize("query", ["", "?include_mocks=True", "?fields=wait_time_seconds"])
+@pytest.mark.parametrize("query", ["", "?include_mocks=false", "?fields=wait_time_seconds"])
 async def test_backends_are_listed_with_their_queues(api: Api, query: str):
     for _ in range(5):
         await api.submit()  # two lanes
@@ -37,6 +37,48 @@ async def test_backends_are_listed_with_their_queues(api: Api, query: str):
     ]
     assert {one.status.name for one in listed} == {"online"}
     assert not any(one.is_simulator for one in listed)
+
+
+async def test_mocks_are_listed_and_their_jobs_told_of_on_demand(api: Api):
+    dry = await api.submit(backend="mock_lagos")
+    real = await api.submit(backend="fake_lagos")
+    opened = await api.ask("POST", "/sessions", json={"mode": "batch", "backend": "mock_lagos"})
+
+    devices = (await api.ask("GET", "/backends?include_mocks=True")).json()["devices"]
+    classes = {one["name"]: one.get("class") for one in devices}
+    assert classes == {
+        "fake_manila": None,
+        "fake_lagos": None,
+        "mock_manila": "mock",
+        "mock_lagos": "mock",
+    }
+    assert opened.status_code == 400
+    assert "mock_lagos is a mock" in opened.json()["errors"][0]["message"]
+    for path, kind in (("/jobs", "jobs"), ("/workloads", "workloads")):
+        for query, ids in (
+            ("", {real}),
+            ("?include_mocks=True", {real, dry}),
+            ("?backend=mock_lagos", {dry}),
+        ):
+            told = (await api.ask("GET", f"{path}{query}")).json()
+            assert {one["id"] for one in told[kind]} == ids, (path, query)
+    for query, count in (("", 2), ("?include_mocks=true", 4)):
+        told = (await api.ask("GET", f"/queuebit/backends{query}", key=ADA)).json()
+        assert len(told["backends"]) == count
+
+
+async def test_a_job_goes_to_the_backend_of_its_session_or_runs_dry_by_itself(api: Api):
+    wish = {"mode": "batch", "backend": "fake_manila"}
+    batch = (await api.ask("POST", "/sessions", json=wish)).json()["id"]
+
+    refused = await api.ask(
+        "POST", "/jobs", json=SAMPLER | {"backend": "fake_lagos", "session_id": batch}
+    )
+    dry = await api.submit(backend="mock_manila", session_id=batch)
+
+    assert refused.status_code == 400
+    assert f"Batch {batch} is on backend fake_manila" in refused.json()["errors"][0]["message"]
+    assert (await api.record(dry)).workload_id is None
 
 
 async def test_a_configuration_has_all_that_the_client_needs(api: Api):
@@ -78,12 +120,24 @@ async def test_usage_of_an_instance_is_of_28_days(api: Api):
         "instance_id": api.headers()["Service-CRN"],
         "plan_id": plan_id(api.config.plans[0]),
         "usage_period": {
-            "start_time": "2026-08-24T14:13:20.000Z",
+            "start_time": "2026-08-24T14:00:00.000Z",
             "end_time": "2026-09-21T14:13:20.000Z",
         },
         "usage_consumed_seconds": 2.1,
     }
     assert api.clock.now() == START
+
+
+async def test_usage_of_an_instance_counts_a_session_while_it_is_active(api: Api):
+    wish = {"mode": "dedicated", "backend": "fake_manila"}
+    session = (await api.ask("POST", "/sessions", json=wish)).json()
+    await api.finish(await api.submit(session_id=session["id"]))
+    api.clock.advance(30_000)
+
+    told = (await api.ask("GET", "/instances/usage")).json()
+    used_s = (await api.ask("GET", f"/sessions/{session['id']}")).json()["elapsed_time"]
+
+    assert told["usage_consumed_seconds"] == used_s == 30
 
 
 async def test_versions_need_no_credentials(api: Api):
@@ -99,46 +153,6 @@ async def test_every_api_version_gets_the_same_answer(api: Api, version: str | N
     answer = await api.ask("GET", "/backends", headers=headers)
 
     assert isinstance(answer.json()["devices"][0], dict)
-
-
-async def test_the_openapi_document_describes_the_routes(api: Api):
-    document = (await api.http.get("/openapi.json")).json()
-    served = {
-        f"{method.upper()} {path}" for path, one in document["paths"].items() for method in one
-    }
-
-    assert served == {
-        "DELETE /api/v1/jobs/{job_id}",
-        "DELETE /api/v1/sessions/{session_id}/close",
-        "GET /api/v1/backends",
-        "GET /api/v1/backends/{name}/configuration",
-        "GET /api/v1/backends/{name}/properties",
-        "GET /api/v1/backends/{name}/status",
-        "GET /api/v1/instances/usage",
-        "GET /api/v1/jobs",
-        "GET /api/v1/queuebit/backends",
-        "GET /api/v1/queuebit/jobs/{job_id}/why",
-        "GET /api/v1/queuebit/sessions/{session_id}/why",
-        "GET /api/v1/jobs/{job_id}",
-        "GET /api/v1/jobs/{job_id}/logs",
-        "GET /api/v1/jobs/{job_id}/metrics",
-        "GET /api/v1/jobs/{job_id}/results",
-        "GET /api/v1/sessions/{session_id}",
-        "GET /api/v1/versions",
-        "GET /api/v1/workloads",
-        "GET /api/v1/{id_of_plan}",
-        "GET /v2/resource_instances",
-        "GET /v2/resource_instances/{crn}",
-        "PATCH /api/v1/queuebit/backends/{name}",
-        "PATCH /api/v1/sessions/{session_id}",
-        "POST /api/v1/jobs",
-        "POST /api/v1/jobs/{job_id}/cancel",
-        "POST /api/v1/queuebit/estimates",
-        "POST /api/v1/sessions",
-        "POST /identity/token",
-        "POST /v3/resources/search",
-        "PUT /api/v1/jobs/{job_id}/tags",
-    }
 
 
 async def test_the_openapi_document_refers_only_to_what_it_holds(api: Api):

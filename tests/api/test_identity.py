@@ -4,14 +4,16 @@ from pathlib import Path
 
 import jwt
 import pytest
-from tests.api.conftest import ALICE, BOB, SAMPLER, Api
+from tests.api.conftest import ALICE, BOB, SAMPLER, START, Api
 from tests.api.test_problems import one
+from tests.fakes import MemoryTenants
 
 from queuebit.api import problems
 from queuebit.api.identity import open_identity
 from queuebit.api.platform import KEY_GRANT
 from queuebit.config import Config
 from queuebit.errors import ConfigError, Unauthorized
+from queuebit.tenancy import Grant, Role, new_key
 
 
 async def token(api: Api, key: str = ALICE) -> str:
@@ -90,18 +92,53 @@ async def test_nobody_comes_in_without_valid_credentials(api: Api, authorization
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_token_is_void_when_it_expires_or_its_user_is_gone(config: Config):
-    identity, _ = open_identity(config)
+async def test_a_token_is_void_when_it_expires_or_its_key_is_gone(config: Config):
+    identity, _ = await open_identity(config, MemoryTenants())
     secret = (config.data / "token-secret").read_text().strip()
+    key = identity.directory.key_of(ALICE)
+    assert key is not None
     now = int(time.time())
-    claims = {"iss": "queuebit", "sub": "alice", "iat": now, "exp": now + 100}
+    claims = {"iss": "queuebit", "sub": "alice", "key": key.id, "iat": now, "exp": now + 100}
     expired = claims | {"iat": now - 500, "exp": now - 100}
-    gone = claims | {"sub": "carol"}
+    gone = claims | {"key": "other"}
+    stolen = claims | {"sub": "bob"}
 
-    assert identity.user(f"Bearer {jwt.encode(claims, secret)}").name == "alice"
-    for void in (expired, gone):
+    assert identity.key(f"Bearer {jwt.encode(claims, secret)}").user == "alice"
+    for void in (expired, gone, stolen):
         with pytest.raises(Unauthorized):
-            identity.user(f"Bearer {jwt.encode(void, secret)}")
+            identity.key(f"Bearer {jwt.encode(void, secret)}")
+
+
+async def test_a_revoked_key_and_its_tokens_are_void_at_once(api: Api):
+    identity = api.parts.identity
+    text, key = new_key("alice", "laptop", START)
+    await identity.put(key)
+    bearer = {"Authorization": f"Bearer {await token(api, text)}"}
+    before = [
+        (await api.ask("GET", "/jobs", key=text)).status_code,
+        (await api.ask("GET", "/jobs", headers=bearer)).status_code,
+    ]
+
+    await identity.remove(key)
+
+    assert before == [200, 200]
+    assert (await api.ask("GET", "/jobs", key=text)).status_code == 401
+    assert (await api.ask("GET", "/jobs", headers=bearer)).status_code == 401
+    assert (await api.ask("GET", "/jobs")).status_code == 200  # her other key
+
+
+async def test_a_reader_reads_and_changes_nothing(api: Api):
+    job_id = await api.submit()
+    await api.parts.identity.put(Grant(user="alice", instance="lab", role=Role.READER))
+
+    read = await api.ask("GET", f"/jobs/{job_id}")
+    refused = await api.ask("POST", f"/jobs/{job_id}/cancel")
+
+    assert read.status_code == 200
+    assert (refused.status_code, one(refused)["code"]) == (403, problems.NOT_AUTHORIZED)
+    assert one(refused)["message"] == (
+        "This needs the role member in instance lab; yours is reader."
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,21 +255,22 @@ async def test_platform_routes_need_credentials_too(api: Api, path: str):
     assert answer.status_code == 401
 
 
-def test_without_users_there_is_one_whose_key_only_the_operator_can_read(tmp_path: Path):
-    identity, key = open_identity(Config(data=tmp_path))
-    again, same = open_identity(Config(data=tmp_path))
+async def test_without_users_there_is_one_whose_key_only_the_operator_can_read(tmp_path: Path):
+    identity, key = await open_identity(Config(data=tmp_path), MemoryTenants())
+    again, same = await open_identity(Config(data=tmp_path), MemoryTenants())
     assert key is not None
 
     assert same == key
-    assert identity.user(f"ApiKey {key}").instances == ("local",)
-    assert identity.user(f"ApiKey {key}").admin
-    assert again.user(f"apikey {key}").name == "local"
+    local = identity.user(identity.key(f"ApiKey {key}"))
+    assert [tenant.instance.name for tenant in identity.tenants(local)] == ["local"]
+    assert local.admin
+    assert again.key(f"apikey {key}").user == "local"
     for file in (tmp_path / "api-key", tmp_path / "token-secret"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_an_empty_key_file_is_no_key(tmp_path: Path):
+async def test_an_empty_key_file_is_no_key(tmp_path: Path):
     (tmp_path / "api-key").touch()
 
     with pytest.raises(ConfigError, match="api-key is empty"):
-        open_identity(Config(data=tmp_path))
+        await open_identity(Config(data=tmp_path), MemoryTenants())

@@ -1,21 +1,28 @@
 """The one port, over real sockets, on both event loops."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 import uvloop
+from cryptography.hazmat.primitives import serialization
 
 from queuebit.api import server as one_port
-from queuebit.api.server import HOSTS, listen, make_server, serve, tunnel_context
+from queuebit.api.certificates import HOSTS, Certificate, name_in, tunnel_context
+from queuebit.api.server import listen, make_server, serve
 from queuebit.errors import ConfigError
 
 IAM = "iam.cloud.ibm.com"
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def echo(scope, receive, send):
@@ -36,9 +43,14 @@ async def echo(scope, receive, send):
 
 
 @contextmanager
-def running(data: Path, factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[int]:
+def running(
+    data: Path,
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    tls: ssl.SSLContext | None = None,
+    trusted_proxies: tuple[str, ...] = (),
+) -> Iterator[int]:
     listener = listen("127.0.0.1", 0)
-    server = make_server(echo, tunnel_context(data))
+    server = make_server(echo, tunnel_context(data), tls=tls, trusted_proxies=trusted_proxies)
 
     def live() -> None:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -62,6 +74,49 @@ def running(data: Path, factory: Callable[[], asyncio.AbstractEventLoop]) -> Ite
 def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with running(tmp_path_factory.mktemp("data"), request.param) as found:
         yield found
+
+
+NAME = "qpu.example.org"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def written(authority: trustme.CA, folder: Path, *names: str, **how: datetime) -> tuple[Path, Path]:
+    """Files of a certificate of `authority` for `names`, and of its key."""
+    issued = authority.issue_cert(*(names or (NAME,)), **how)
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(
+    params=[asyncio.new_event_loop, uvloop.new_event_loop],
+    ids=["asyncio", "uvloop"],
+    scope="module",
+)
+def tls_port(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA
+) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("tls")
+    tls = Certificate(*written(authority, folder)).context
+    with running(folder, request.param, tls) as found:
+        yield found
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def shown(port: int, authority: trustme.CA, name: str = NAME) -> int:
+    """Serial number of the certificate that the port shows, which is verified."""
+    with trusting(authority).wrap_socket(connect(port), server_hostname=name) as secure:
+        return int(secure.getpeercert()["serialNumber"], 16)
 
 
 def connect(port: int) -> socket.socket:
@@ -188,12 +243,28 @@ class EagerClient:
                 self._in.write(connection.recv(65_536))
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "TLS"])
+def opened(
+    request: pytest.FixtureRequest, port: int, tls_port: int, authority: trustme.CA
+) -> Iterator[socket.socket]:
+    """A connection to the port, or to one that speaks TLS."""
+    if not request.param:
+        with connect(port) as connection:
+            yield connection
+        return
+    with trusting(authority).wrap_socket(connect(tls_port), server_hostname=NAME) as secure:
+        yield secure
+
+
 @pytest.mark.parametrize("hello_first", [True, False])
-def test_what_comes_early_is_not_lost(port: int, hello_first: bool):  # noqa: FBT001 - a case
+def test_what_comes_early_is_not_lost(
+    opened: socket.socket,
+    hello_first: bool,  # noqa: FBT001 - a case
+):
     """The client may say hello before it sees our 200, and ask in its last handshake's packet."""
     client = EagerClient()
     head = f"CONNECT {IAM}:443 HTTP/1.1\r\n\r\n".encode()
-    with connect(port) as connection:
+    with opened as connection:
         connection.sendall(head + client.begin() if hello_first else head)
         established = b""
         while not established.endswith(b"\r\n\r\n"):
@@ -264,6 +335,117 @@ def test_a_broken_certificate_is_named(tmp_path: Path):
 
     with pytest.raises(ConfigError, match=r"tunnel.pem is no certificate"):
         tunnel_context(tmp_path)
+
+
+def test_the_whole_port_speaks_tls(tls_port: int, authority: trustme.CA):
+    asked = b"POST /jobs HTTP/1.1\r\nHost: here\r\nContent-Length: 300000\r\n\r\n"
+    with trusting(authority).wrap_socket(connect(tls_port), server_hostname=NAME) as secure:
+        for _ in range(2):
+            secure.sendall(asked + b"x" * 300_000)
+            assert read_answer(secure) == (200, "https POST /jobs  here 300000")
+
+
+def test_nothing_is_answered_in_the_clear_where_the_port_speaks_tls(tls_port: int):
+    with connect(tls_port) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        answered = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := connection.recv(1_024):
+                answered += more
+
+    assert b"HTTP" not in answered  # a TLS alert, or nothing
+
+
+def test_a_renewed_certificate_is_shown_from_then_on(tmp_path: Path, authority: trustme.CA):
+    certificate = Certificate(*written(authority, tmp_path))
+    with running(tmp_path, tls=certificate.context) as port:
+        first = shown(port, authority)
+        (tmp_path / "cert.pem").write_text("half of it")
+        while_it_is_written = shown(port, authority)
+        written(authority, tmp_path)
+        renewed = shown(port, authority)
+
+    assert while_it_is_written == first
+    assert renewed != first
+
+
+def test_certificates_that_cannot_serve_are_named(tmp_path: Path, authority: trustme.CA):
+    cert, key = written(authority, tmp_path)
+    past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=2)
+    (tmp_path / "past").mkdir()
+    (tmp_path / "future").mkdir()
+    expired, _ = written(authority, tmp_path / "past", not_before=past, not_after=past)
+    early, _ = written(authority, tmp_path / "future", not_before=future)
+    locked = tmp_path / "locked.pem"
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    locked.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    other = tmp_path / "other.pem"
+    authority.issue_cert("x.example.org").private_key_pem.write_to_path(other)
+
+    def refused(cert: Path, key: Path) -> str:
+        with pytest.raises(ConfigError) as caught:
+            Certificate(cert, key)
+        return str(caught.value).replace(str(tmp_path), "")
+
+    assert refused(tmp_path / "none", key) == "tls_cert /none: No such file or directory"
+    assert refused(key, key) == "tls_cert /key.pem: holds no certificate in PEM"
+    assert refused(expired, key) == "tls_cert /past/cert.pem: expired at 2020-01-01 00:00:00 UTC"
+    assert refused(early, key).startswith("tls_cert /future/cert.pem: is valid from ")
+    assert refused(cert, tmp_path / "none") == "tls_key /none: No such file or directory"
+    assert refused(cert, cert) == "tls_key /cert.pem: holds no private key in PEM"
+    assert refused(cert, other) == "tls_key /other.pem: is not the key of /cert.pem"
+    assert refused(cert, locked) == (
+        "tls_key /locked.pem: is encrypted, and a service has nobody to ask for the password"
+    )
+
+
+def test_a_service_is_told_by_a_name_that_its_certificate_holds(
+    tmp_path: Path, authority: trustme.CA
+):
+    cert, _ = written(authority, tmp_path, "*.a.b", "quantum.a.b", "a.b", "10.1.2.3")
+
+    assert name_in(cert, "10.1.2.3") == "10.1.2.3"
+    assert name_in(cert, "127.0.0.1") == "a.b"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "scheme"), [(("127.0.0.0/8",), "https"), (("10.1.2.3",), "http"), ((), "http")]
+)
+def test_only_a_trusted_proxy_says_how_it_was_asked(tmp_path: Path, trusted, scheme: str):
+    asked = b"GET / HTTP/1.1\r\nHost: qpu\r\nX-Forwarded-Proto: https\r\n\r\n"
+    with running(tmp_path, trusted_proxies=trusted) as port:
+        assert ask(port, asked) == (200, f"{scheme} GET /  qpu 0")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GE", b"GET / HTTP/1.1\r\nHost", WHOLE + b"GET /"])
+def test_who_does_not_ask_is_dropped(tmp_path: Path, monkeypatch, sent: bytes):
+    monkeypatch.setattr(one_port, "HEAD_TIMEOUT_S", 0.05)
+    with running(tmp_path) as port, connect(port) as connection:
+        connection.sendall(sent)
+        if sent.startswith(WHOLE):
+            assert read_answer(connection)[0] == 200
+
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_who_asks_slowly_but_surely_is_answered(tmp_path: Path, monkeypatch):
+    """Only the head is hurried: a body takes as long as the client's network does."""
+    monkeypatch.setattr(one_port, "HEAD_TIMEOUT_S", 0.2)
+    with running(tmp_path) as port, connect(port) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        for byte in (b"a", b"b"):
+            time.sleep(0.3)
+            connection.sendall(byte)
+
+        assert read_answer(connection) == (200, "http POST /  x 2")
 
 
 def test_a_port_in_use_is_named():

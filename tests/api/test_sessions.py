@@ -1,14 +1,29 @@
 import uuid
 
 import pytest
-from tests.api.conftest import Api
+from tests.api.conftest import ALICE, Api, user
 from tests.api.test_problems import one
 
 from queuebit.api import problems
 from queuebit.api.sessions import SessionAnswer
+from queuebit.config import Config, InstanceConfig, PlanConfig
 
 BATCH = {"mode": "batch", "backend": "fake_manila"}
 SESSION = {"mode": "dedicated", "backend": "fake_manila"}
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """One more instance for alice, whose plan opens sessions as batches, of 15 minutes."""
+    plan = PlanConfig(name="brief", sessions="batch", max_ttl_s=7_200, default_ttl_s=900)
+    brief = InstanceConfig(name="brief", plan="brief")
+    return config.model_copy(
+        update={
+            "plans": (*config.plans, plan),
+            "instances": (*config.instances, brief),
+            "users": (user("alice", ALICE, "lab", "class", "brief"), *config.users[1:]),
+        }
+    )
 
 
 async def opened(api: Api, wish: dict) -> str:
@@ -208,3 +223,20 @@ async def test_the_open_plan_has_no_sessions_and_short_batches(api: Api):
     assert "601 s" in one(long)["message"]
     assert "600 s" in one(long)["message"]
     assert batch.json()["max_ttl"] == 600
+
+
+async def test_a_plan_has_a_default_max_ttl_and_a_most(api: Api):
+    long = {**BATCH, "max_ttl": 7_200}
+
+    default = await api.ask("POST", "/sessions", json=BATCH, instance="brief")
+    assert default.json()["max_ttl"] == 900
+    assert (await api.ask("POST", "/sessions", json=long, instance="brief")).status_code == 200
+    refused = await api.ask("POST", "/sessions", json=BATCH | {"max_ttl": 7_201}, instance="brief")
+    assert "7201 s" in one(refused)["message"]
+    assert "7200 s" in one(refused)["message"]
+
+
+async def test_a_plan_may_open_a_batch_where_a_session_is_asked_for(api: Api):
+    answer = await api.ask("POST", "/sessions", json=SESSION, instance="brief")
+
+    assert (answer.status_code, answer.json()["mode"]) == (200, "batch")

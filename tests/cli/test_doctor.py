@@ -14,6 +14,7 @@ CHECKS = [
     "settings",
     "data folder",
     "service",
+    "devices",
     "database",
     "login",
     "bell job",
@@ -88,6 +89,19 @@ def test_a_wrong_setting_is_serious(queuebit, monkeypatch, quick):
 
     assert outcome.code == 1
     assert "speed" in findings(outcome)["settings"]["found"]
+
+
+def test_a_device_that_cannot_start_is_serious(queuebit, tmp_path, quick):
+    config = tmp_path / "lab.toml"
+    config.write_text('[[backends]]\nname = "lab"\ndevice = "fridge"\n')
+
+    outcome = queuebit("doctor", "--json", "--config", config)
+
+    assert outcome.code == 1
+    assert findings(outcome)["devices"]["serious"]
+    assert findings(outcome)["devices"]["found"].startswith(
+        "backend lab: there is no device 'fridge' in this installation; there are: simulated"
+    )
 
 
 def test_a_port_that_something_else_has(queuebit, monkeypatch, quick):

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from queuebit.core.calibrations import ends_at
 from queuebit.core.events import RunCalibration, RunStage, Step
 from queuebit.core.model import (
     Backend,
     BackendState,
     BackendStatus,
+    Calibrated,
     Calibration,
     Mode,
     Stage,
@@ -47,7 +49,10 @@ def test_it_takes_a_free_qpu_at_once(lab):
     step = lab.tick(HOUR_MS)
 
     assert step.commands == [RunCalibration("q", 1, "monitor", 120_000)]
-    assert step.changed == {"q": BackendState(id="q", calibrating="monitor", run=1)}
+    assert step.changed == {
+        "q": BackendState(id="q", calibrating="monitor", calibrating_since=HOUR_MS, run=1)
+    }
+    assert ends_at(lab.state(), lab.backends[0]) == HOUR_MS + 120_000
     assert lab.scheduler.next_deadline() is None
 
 
@@ -63,6 +68,40 @@ def test_the_next_is_due_one_period_after_its_end(lab):
         run=1,
         calibrated_at=HOUR_MS + 150_000,
     )
+
+
+def test_a_kind_with_drift_draws_new_values_and_the_others_leave_them(lab):
+    drifting = replace(GATES, every_ms=2 * HOUR_MS, drift=0.25)
+    lab.configure(calibrations=(MONITOR, drifting))
+    lab.tick(HOUR_MS)
+    lab.calibrated()
+
+    assert lab.state().calibrated == Calibrated(at=HOUR_MS)
+
+    lab.tick(2 * HOUR_MS)  # both are due
+    lab.calibrated()
+    lab.calibrated()
+
+    assert (lab.state().run, lab.state().calibrating) == (3, None)
+    assert lab.state().calibrated == Calibrated(at=2 * HOUR_MS, drawn=2, drift=0.25)
+
+    lab.restart([Backend(name="q", calibrations=(MONITOR, replace(drifting, drift=0.5)))])
+
+    assert lab.state().calibrated == Calibrated(at=2 * HOUR_MS, drawn=2, drift=0.25)
+
+
+def test_one_that_was_cut_off_draws_nothing_and_leaves_no_number(lab):
+    lab.configure(calibrations=(replace(MONITOR, drift=0.25),))
+    lab.tick(HOUR_MS)
+    lab.restart()
+
+    assert lab.state().calibrated is None
+    assert lab.calibrated(run=1) == Step()
+
+    lab.now += 60_000
+    lab.calibrated()
+
+    assert lab.state().calibrated == Calibrated(at=HOUR_MS + 60_000, drawn=2, drift=0.25)
 
 
 @pytest.mark.parametrize("run", [0, 2])
@@ -268,6 +307,23 @@ def test_a_restart_keeps_the_schedule(lab):
 
     assert lab.restart() == Step()
     assert lab.state().scheduled == (("monitor", HOUR_MS),)
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "due_at"),
+    [
+        (HOUR_MS // 4, HOUR_MS // 2 + HOUR_MS // 4),
+        (HOUR_MS * 3 // 4, HOUR_MS),
+        (5 * HOUR_MS, HOUR_MS),
+    ],
+    ids=["much shorter", "due before that", "longer"],
+)
+def test_a_shorter_period_counts_from_the_restart(lab, every_ms, due_at):
+    lab.configure(calibrations=(MONITOR,))
+    lab.now = HOUR_MS // 2
+    lab.restart([Backend(name="q", calibrations=(replace(MONITOR, every_ms=every_ms),))])
+
+    assert lab.state().scheduled == (("monitor", due_at),)
 
 
 def test_a_new_kind_is_scheduled_and_one_no_longer_configured_forgotten(lab):

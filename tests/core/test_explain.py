@@ -1,5 +1,7 @@
 """Every rule has its sentence; every waiting job has one; looking changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 from tests.core.conftest import Lab
 
@@ -249,7 +251,8 @@ def test_a_backend_that_is_not_configured_any_more(lab: Lab):
 
 
 def test_a_calibration_has_the_qpu_or_goes_first(lab: Lab):
-    lab.configure(calibrations=(Calibration(kind="full", every_ms=1_000, lasts_ms=100),))
+    full = Calibration(kind="full", every_ms=1_000, lasts_ms=100)
+    lab.configure(calibrations=(full, replace(full, kind="quick", every_ms=1_010, lasts_ms=20)))
     lab.submit("a", "b")
     lab.prepared("a")
     lab.tick(1_000)
@@ -262,6 +265,9 @@ def test_a_calibration_has_the_qpu_or_goes_first(lab: Lab):
     )
     lab.measured("a")
     assert why(lab, "b").reason == "The QPU of q is being calibrated (full)."
+    assert why(lab, "b").until == 1_100
+    lab.tick(1_010)
+    assert why(lab, "b").until == 1_120  # the other one is due and goes first, too
     lab.open("S", Mode.SESSION)
     lab.submit("s", to="S")
     lab.finished("a")
@@ -270,6 +276,7 @@ def test_a_calibration_has_the_qpu_or_goes_first(lab: Lab):
         hold=Hold.CALIBRATION,
         reason="Its session is next in line for q and starts when its QPU is calibrated (full).",
         position=1,
+        until=1_120,
     )
 
 

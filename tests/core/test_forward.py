@@ -116,19 +116,23 @@ def test_a_session_is_waited_for_until_it_idles_out(lab: Lab):
     assert ahead(lab).start_of("j") == 111 + 60_000
 
 
-def test_a_calibration_under_way_is_taken_to_be_half_over(lab: Lab):
+def test_a_calibration_under_way_ends_when_it_has_lasted(lab: Lab):
     lab.configure(calibrations=(Calibration(kind="full", every_ms=1_000, lasts_ms=200),))
     lab.tick(1_000)
     lab.open("S", Mode.SESSION)
     lab.submit("s", to="S")
 
-    assert ahead(lab).start_of("s") == 1_100
+    assert ahead(lab).start_of("s") == 1_200
+    lab.tick(1_150)
+    assert ahead(lab).start_of("s") == 1_200
+    lab.tick(1_250)  # overdue
+    assert ahead(lab).start_of("s") == 1_250
     lab.calibrated()
     lab.done("s")
     lab.submit("j")
     # The session idles out; what is due then comes before the jobs on the QPU, not in the lanes.
-    assert ahead(lab).start_of("j") == 1_000 + 60_000
-    assert ahead(lab).end_of("j") == 1_000 + 60_000 + 200 + 101
+    assert ahead(lab).start_of("j") == 1_250 + 60_000
+    assert ahead(lab).end_of("j") == 1_250 + 60_000 + 200 + 101
 
 
 def varied(job: Job, stage: Stage) -> int:

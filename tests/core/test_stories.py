@@ -20,7 +20,7 @@ Events, each with the time at which it happens:
     failed a 6000 | fault a 9999    the stage failed by the user's mistake | by ours
     cancel a | close B | cancel B
     wait                            only time passes
-    start | restart                 the service begins to calibrate | dies and comes back
+    start | restart [last=40s]      the service begins to calibrate | comes back, last seen then
     calibrated q                    the calibration ended; `run=1` for news of an earlier one
     pause q | offline q | resume q  an administrator stops and starts the backend
 
@@ -176,7 +176,7 @@ class Story:
             case "wait":
                 return [Tick()]
             case "start" | "restart":
-                return [Restarted()]
+                return [Restarted(ms(options["last"]) if "last" in options else None)]
             case "calibrated":
                 return [self.calibrated(name, options)]
             case "pause" | "offline" | "resume":
@@ -251,7 +251,7 @@ class Story:
 
     def look_at(self, one: Instance) -> str:
         """What an instance has used, in one line."""
-        text = f"{one.id}: {self.scheduler.ledger.used_ms(one.id) / 1_000:g} s in its window"
+        text = f"{one.id}: {self.scheduler.ledger.so_far_ms(one.id) / 1_000:g} s in its window"
         return text + (", at its limit" if self.scheduler.ledger.is_limited(one.id) else "")
 
 

@@ -52,7 +52,7 @@ BACKENDS = (
         name="wide",
         calibrations=(
             Calibration(kind="monitor", every_ms=30, lasts_ms=3),
-            Calibration(kind="gates", every_ms=70, lasts_ms=9),
+            Calibration(kind="gates", every_ms=70, lasts_ms=9, drift=0.1),
         ),
     ),
     Backend(name="narrow", lanes=2),
@@ -263,12 +263,22 @@ class World:
             began = -1 if instance.window_ms is None else self.now - instance.window_ms
             least = sum(c.ms for c in own if c.at > began)
             most = sum(c.ms for c in own if c.at > began - HOUR_MS)
+            active_ms = 0 if self.now < instance.since else self.active_ms(instance.id)
             assert least <= ledger.used_ms(instance.id) <= most
+            assert ledger.so_far_ms(instance.id) == ledger.used_ms(instance.id) + active_ms
             if ledger.is_limited(instance.id) and instance.on_limit is OnLimit.STOP:
                 mine = [j for j in self.scheduler.jobs.values() if j.instance == instance.id]
                 assert not [job for job in mine if job.status is JobStatus.RUNNING]
                 active = map(self.workload, self.active_workloads())
                 assert not [workload for workload in active if workload.instance == instance.id]
+
+    def active_ms(self, instance: str) -> int:
+        """How long the sessions of an instance that are active have been so."""
+        return sum(
+            self.now - workload.transitions[-1][1]
+            for workload in map(self.workload, self.active_workloads())
+            if workload.instance == instance and workload.mode is Mode.SESSION
+        )
 
     def replay(self) -> None:
         """Same events, same times: the same records, though nothing is ever rebuilt."""
@@ -368,11 +378,24 @@ class World:
         ended = self.calibrating.pop(backend)
         self.feed(CalibrationEnded(backend=backend, run=ended.run), check=check)
 
-    def restart(self, *, check: bool = True) -> None:
+    def restart(self, *, away_ms: int = 0, check: bool = True) -> None:
+        """It is there until now, and back after a while; meanwhile no session's usage grows."""
+        last_at, due = self.now, self.scheduler.next_deadline()
+        nothing_is_due = due is None or due > last_at
+        before = {
+            record.id: workload_usage_ms(record, last_at)
+            for record in self.scheduler.workloads.values()
+            if record.mode is Mode.SESSION
+        }
+        self.now += away_ms
         self.scheduler = self.rebuilt()
         self.tasks.clear()
         self.calibrating.clear()
-        self.feed(Restarted(), check=check)
+        self.feed(Restarted(last_at), check=check)
+        for id_, usage_ms in before.items():
+            now_ms = workload_usage_ms(self.workload(id_), self.now)
+            assert now_ms <= usage_ms, "charged while away"
+            assert now_ms == usage_ms or not nothing_is_due, "not charged for all until then"
 
     def hear_late_news(self, job_id: str, runs_ago: int, stage: Stage, *, failed: bool) -> None:
         """News of a stage that the job is not in changes nothing."""

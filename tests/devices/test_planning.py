@@ -12,7 +12,8 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.classical import types
 
 from queuebit.config import BackendConfig
-from queuebit.devices.device import Device, Experiment, _surely_fits
+from queuebit.devices.device import Device, Experiment
+from queuebit.devices.pieces import surely_all_fits
 from queuebit.devices.planning import Limits
 from queuebit.errors import InvalidInput
 
@@ -71,8 +72,8 @@ def test_a_circuit_too_big_for_everything_is_refused_before_it_runs():
     assert "Circuit 0 is too big for this simulated QPU: it connects 36 qubits" in str(
         refused.value
     )
-    assert "(limit 1 GiB)" in str(refused.value)
-    assert "(limit 100 s)" in str(refused.value)
+    assert "by 1050 operations, and 2160 of all are not Clifford" in str(refused.value)
+    assert "for 100000 shots (limit 0.98 GiB, 100 s)" in str(refused.value)
     assert "fewer shots" in refused.value.solution
 
 
@@ -134,7 +135,8 @@ def test_check_refuses_exactly_what_sample_would_refuse():
             6 * rows * shots * bits + int(16 * 2 ** (bits * rng.uniform(0.5, 2))),
             seconds=10 ** rng.uniform(-2, 3),
         )
-        short = _surely_fits(one, limits)
+        device._limits = limits
+        short = surely_all_fits(one, device._limits_of([one]))
         refused = refuses(limits, [one], device._plan)
         seen[short, refused] += 1
 
@@ -159,7 +161,7 @@ def test_qubits_that_share_only_a_classical_bit_are_counted_together():
 
 
 def test_checking_many_small_circuits_makes_no_plans(torino, monkeypatch):
-    monkeypatch.setattr("queuebit.devices.device.plan", None)
+    monkeypatch.setattr("queuebit.devices.pieces.plan", None)
 
     torino.check([experiment(layers(torino, 5, 10), 4096) for _ in range(10)])
 

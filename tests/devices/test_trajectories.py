@@ -34,10 +34,10 @@ def forced(request, monkeypatch):
 
     def force():
         monkeypatch.setattr(
-            "queuebit.devices.device.plan",
-            lambda part, rows, shots, limits, label: Plan(
-                request.param, [], Cost(0, 0), rows, shots
-            ),
+            "queuebit.devices.pieces.plan",
+            lambda task, limits: [
+                Plan(request.param, np.arange(task.rows), [], Cost(0, 0), task.rows, task.shots)
+            ],
         )
         return request.param
 
@@ -69,7 +69,23 @@ def test_static_circuits_agree(twirled, one, forced, same_distribution):
     same_distribution(samples.bits[0][0], exact)
     assert samples.metadata["method"] == method
     assert samples.metadata["noise"] == "twirled"
+    cut = samples.metadata.get("truncation", {})
+    assert (cut.get("bond_dimension"), cut.get("bond_dimension_max")) == (
+        (2, 64) if method == "matrix_product_state" else (None, None)
+    )
     assert np.array_equal(twirled.sample([experiment], seed=4).bits[0], samples.bits[0])
+
+
+@pytest.mark.parametrize("forced", ["matrix_product_state"], indirect=True)
+def test_what_bonds_lose_is_told(twirled, forced, monkeypatch):
+    monkeypatch.setattr("queuebit.devices.trajectories.BOND_MAX", 1)
+    forced()
+    truncation = twirled.sample([Experiment(entangled(), np.zeros((1, 0)), 64)], seed=4).metadata[
+        "truncation"
+    ]
+
+    assert truncation["bond_dimension"] == truncation["bond_dimension_max"] == 1
+    assert truncation["discarded_weight"] > 0.1
 
 
 def test_sweeps_and_several_circuits_agree(twirled, forced, same_distribution):

@@ -14,7 +14,8 @@ from queuebit.engines.task import Outcome, Task
 
 
 def main(pipe):
-    _, folder = receive(pipe)
+    setup = receive(pipe)
+    folder = setup.payloads
     with (folder / "starts").open("a") as file:
         file.write(f"{os.getpid()}\n")
     if (folder / "broken").exists():

@@ -12,8 +12,9 @@ from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 from tests.engines.conftest import threads_of
 
 from queuebit.config import BackendConfig
-from queuebit.core.model import Reason, Stage
-from queuebit.engines.pipe import Hello, frame, receive
+from queuebit.core.model import Calibrated, Reason, Stage
+from queuebit.devices.snapshot import Snapshot
+from queuebit.engines.pipe import Hello, Setup, frame, receive
 from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Task
 from queuebit.engines.worker import Worker, main
@@ -21,6 +22,7 @@ from queuebit.store.payloads import Payloads
 
 MANILA = BackendConfig(name="fake_manila", snapshot="manila")
 SHOTS = 200
+START = 1_790_000_000_000  # ms
 
 
 def a_task(stage: Stage | None, *, job_id: str = "a", program_id: str = "sampler") -> Task:
@@ -64,6 +66,47 @@ def test_the_stages_of_a_job_lead_to_its_result(worker, payloads):
     assert counts["1"] > 0.8 * SHOTS  # readout errors of a few per cent, either way
 
 
+def test_a_job_is_simulated_as_its_backend_is_calibrated(worker, payloads):
+    """The sampled errors are those of the set that the task names, and the metrics say which."""
+
+    def read_wrong(calibrated: Calibrated | None) -> tuple[float, str]:
+        for stage in (Stage.PREPARE, Stage.QUANTUM, Stage.FINISH):
+            outcome = worker.run(replace(a_task(stage), calibrated=calibrated))
+            assert outcome.error is None
+            if stage is Stage.QUANTUM:
+                updated = outcome.metrics["properties_updated"]
+        result = json.loads(payloads.read("a", "result.1"), cls=RuntimeDecoder)
+        return result[0].data.c.get_counts().get("0", 0) / SHOTS, updated
+
+    snapshot = Snapshot(MANILA)
+    sets = [Calibrated(at=START + drawn, drawn=drawn, drift=1.0) for drawn in range(1, 40)]
+    sets.sort(key=lambda made: misread(snapshot.after(made)))
+    best, worst = sets[0], sets[-1]
+    assert misread(snapshot.after(worst)) > 10 * misread(snapshot.after(best))
+
+    for made in (None, best, worst):
+        chance = misread(snapshot.after(made))
+        share, updated = read_wrong(made)
+        assert abs(share - chance) < 5 * (chance * (1 - chance) / SHOTS) ** 0.5 + 0.01
+        assert updated == snapshot.after(made).properties()["last_update_date"]
+
+
+def misread(snapshot: Snapshot) -> float:
+    """The chance to read 0 on qubit 0 in state 1."""
+    qubit = snapshot.properties()["qubits"][0]
+    return next(entry["value"] for entry in qubit if entry["name"] == "prob_meas0_prep1")
+
+
+def test_a_worker_keeps_a_device_until_its_backend_is_calibrated_again(worker):
+    first, second = (Calibrated(at=at, drawn=at, drift=0.1) for at in (1, 2))
+    device = worker._device("fake_manila", first)
+
+    assert worker._device("fake_manila", first) is device
+    assert worker._device("fake_manila") is device  # of whom it does not matter for
+    assert worker._device("fake_manila", second) is not device
+    assert len(worker._devices) == 1
+
+
 def test_the_users_mistake_is_told_and_is_not_our_fault(worker):
     outcome = worker.run(a_task(None, program_id="no-such-program"))
 
@@ -85,11 +128,11 @@ def test_a_lack_of_memory_is_a_service_fault(tmp_path):
         def read(self, job_id: str, name: str) -> bytes:
             raise MemoryError
 
-    outcome = Worker([MANILA], Full(tmp_path)).run(a_task(None))
+    outcome = Worker([MANILA], Full(tmp_path), 512 * 2**20).run(a_task(None))
 
     assert outcome.service_fault
     assert outcome.error is not None
-    assert "not enough memory" in outcome.error.message
+    assert outcome.error.message == "The validation needed more memory than its limit of 512 MiB."
     assert outcome.status == 400
 
 
@@ -129,7 +172,7 @@ def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path):
     np.random.seed(0)  # noqa: NPY002 - that generator is what this is about
     common = np.random.RandomState(0).random()
     with ours, theirs:
-        ours.sendall(frame(((MANILA,), tmp_path)))
+        ours.sendall(frame(Setup(backends=(MANILA,), payloads=tmp_path, memory_bytes=2**30)))
         ours.shutdown(socket.SHUT_WR)
         main(theirs)
 

@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 
 from queuebit.errors import InvalidInput, TooLarge
-from queuebit.programs import codec
+from queuebit.programs import codec, unpack
 
 
 def tagged(tag: str, value: object, **others: object) -> bytes:
@@ -94,7 +94,7 @@ def bomb(tag: str, megabytes: int) -> bytes:
 @pytest.mark.parametrize("tag", ["QuantumCircuit", "ndarray"])
 def test_a_zip_bomb_is_refused_in_bounded_memory(tag, monkeypatch):
     params = bomb(tag, 64)
-    monkeypatch.setattr(codec, "EXPANDED_BYTES_MAX", 2**20)
+    monkeypatch.setattr(unpack, "EXPANDED_BYTES_MAX", 2**20)
     tracemalloc.start()
 
     with pytest.raises(TooLarge, match="expand to more than 1 MiB"):
@@ -106,7 +106,7 @@ def test_a_zip_bomb_is_refused_in_bounded_memory(tag, monkeypatch):
 
 
 def test_the_limit_counts_all_parts_of_a_job_together(monkeypatch):
-    monkeypatch.setattr(codec, "EXPANDED_BYTES_MAX", 10_000)
+    monkeypatch.setattr(unpack, "EXPANDED_BYTES_MAX", 10_000)
     part = {"__type__": "ndarray", "__value__": packed(npy(np.zeros(500)))}
 
     assert len(codec.decode(json.dumps({"pubs": [part] * 2}).encode())["pubs"]) == 2

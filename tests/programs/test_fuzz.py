@@ -1,127 +1,42 @@
-"""Broken input is refused: never a crash, never a hang, never another error than the user's."""
+"""Broken input is refused: never a crash, never a hang, never another error than the user's.
 
-import base64
-import json
-import random
+`scripts/fuzz` runs as many as one has time for.
+"""
+
 import time
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.programs import mangling
 
-from queuebit.errors import RequestError
-from queuebit.programs import program
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-NAMES = (
-    "sampler_dynamic-0.43.1.json",
-    "sampler_param_3x2-0.51.0.json",
-    "sampler_dynamic-0.51.0.json",
-    "estimator_3x2_rl1-0.43.1.json",
-    "estimator_3x2_rl0-0.51.0.json",
-)
-RUNS = 120  # of each kind and body
-SECONDS_MAX = 2.0
-VALUES = (
-    None,
-    True,
-    -1,
-    0,
-    2**70,
-    1.5,
-    float("nan"),
-    "",
-    "x" * 1000,
-    [],
-    {},
-    [[]],
-    {"__type__": 1},
-)
+RUNS = 3  # of each kind and body
+CIRCUITS_MAX = 200  # of a job that is run in all its stages
+SECONDS_MAX = 20.0  # of one job that runs after all, on a busy machine
 
 
-def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """Every place in a JSON document."""
-    yield path
-    if isinstance(value, dict | list):
-        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(child, (*path, key))
-
-
-def put(value: Any, path: tuple, new: Any) -> Any:
-    """The document with `new` in one place."""
-    if not path:
-        return new
-    copied = value.copy()
-    copied[path[0]] = put(value[path[0]], path[1:], new)
-    return copied
-
-
-def mangle(content: bytes, rng: random.Random) -> bytes:
-    """Some bytes changed, removed, doubled or cut."""
-    changed = bytearray(content)
-    for _ in range(rng.choice((1, 1, 2, 5))):
-        at = rng.randrange(len(changed))
-        match rng.randrange(6):
-            case 0 | 1:
-                changed[at] = rng.randrange(256)
-            case 2:
-                changed[at] ^= 1 << rng.randrange(8)
-            case 3:
-                del changed[at : at + rng.choice((1, 4, 8))]
-            case 4:
-                changed[at:at] = changed[at : at + rng.choice((1, 8, 40))]
-            case 5:
-                changed[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0"))
-    return bytes(changed) or b"x"
-
-
-def mangled_document(params: dict, rng: random.Random) -> bytes:
-    where = rng.choice(list(places(params)))
-    return json.dumps(put(params, where, rng.choice(VALUES))).encode()
-
-
-def mangled_text(params: dict, rng: random.Random) -> bytes:
-    return mangle(json.dumps(params).encode(), rng)
-
-
-def mangled_inside(params: dict, rng: random.Random) -> bytes:
-    """A circuit or an array changed within its wrapping."""
-    tags = [p for p in places(params) if p and p[-1] == "__value__"]
-    where = rng.choice(tags)
-    value = params
-    for key in where:
-        value = value[key]
-    content = mangle(zlib.decompress(base64.b64decode(value)), rng)
-    packed = base64.b64encode(zlib.compress(content)).decode()
-    return json.dumps(put(params, where, packed)).encode()
-
-
-@pytest.mark.parametrize("kind", [mangled_document, mangled_text, mangled_inside])
-@pytest.mark.parametrize("name", NAMES)
+# Numbers as large as observables may have overflow, and that is all.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", mangling.KINDS)
+@pytest.mark.parametrize("name", mangling.NAMES)
 def test_broken_parameters_are_refused_or_run(kind, name, torino):
-    body = json.loads((GOLDEN / name).read_text())
-    program_id, params = body["program_id"], body["params"]
-    outcomes = {"refused": 0, "ran": 0}
-    messages = set()
-
-    for seed in range(RUNS):
-        broken = kind(params, random.Random(f"{name} {kind.__name__} {seed}"))
+    for number in range(RUNS):
+        program_id, params = mangling.case(name, kind, number)
         start = time.perf_counter()
         try:
-            program.validate(program_id, broken, torino)
-            prepared = program.prepare(program_id, broken, torino)
-            measured = program.quantum(program_id, prepared.work, torino)
-            program.finish(program_id, prepared.work, measured.raw, torino)
-            outcomes["ran"] += 1
-        except RequestError as refusal:
-            outcomes["refused"] += 1
-            messages.add(refusal.message)
+            message = mangling.run(program_id, params, torino, circuits_max=CIRCUITS_MAX)
         except BaseException as error:
-            error.add_note(f"seed={seed}")
+            error.add_note(f"number={number}")
             raise
-        assert time.perf_counter() - start < SECONDS_MAX, f"seed={seed}"
+        assert message != "", "a refusal without a word"
+        assert time.perf_counter() - start < SECONDS_MAX, f"number={number}"
 
-    assert outcomes["refused"] > RUNS / 4
-    assert all(messages)
+
+def test_what_is_broken_is_mostly_refused_but_some_of_it_runs(torino):
+    cases = [
+        mangling.case("sampler_param_3x2-0.51.0.json", kind, number)
+        for kind in mangling.KINDS
+        for number in range(50)
+    ]
+
+    refused = [mangling.run(program_id, params, torino) is not None for program_id, params in cases]
+
+    assert 0.25 < sum(refused) / len(refused) < 1

@@ -68,7 +68,8 @@ def test_two_jobs_alike_are_not_flipped_alike(encode, bell_state, manila: Device
     first = program.prepare("estimator", params, manila)
     second = program.prepare("estimator", params, manila)
 
-    assert (first.work.done.flips[0] != second.work.done.flips[0]).any()
+    flips = [one.work.done.draws[0][0].flips for one in (first, second)]
+    assert (flips[0] != flips[1]).any()
 
 
 def test_validation_and_preparation_estimate_the_same(encode, bell_state, manila):

@@ -1,4 +1,10 @@
+from contextlib import nullcontext
+
 import pytest
+from qiskit import QuantumCircuit, qasm3, transpile
+from qiskit.circuit import Parameter
+from qiskit.circuit.library import ECRGate, RZZGate
+from qiskit_ibm_runtime.fake_provider import FakeFractionalBackend, FakeSherbrooke
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import qasm
@@ -24,7 +30,10 @@ def test_physical_qubits_keep_their_numbers():
         (f"{HEAD} qubit /* x */ [ 9 * 9 ] q;", r"register of size ' 9 \* 9 '"),
         (f"{HEAD} x $1000000000;", "register of size"),
         (f"{HEAD} const int n = 10; qubit[n] q;", "'const' is not supported"),
-        (f"{HEAD} gate g a {{ x a; }} qubit[1] q; g q[0];", "'gate' is not supported"),
+        (f"{HEAD} gate g a {{ x a; }} qubit[1] q; g q[0];", "gate 'g' is not a standard gate"),
+        (f"{HEAD} gate ecr a, b {{ cx a, b; }} ecr $0, $1;", "'ecr' is defined as another"),
+        (f"{HEAD} gate rzz(t) a, b {{ cx a, b; rz(-t) b; cx a, b; }} rzz(1) $0, $1;", "'rzz' is"),
+        (f"{HEAD} gate ecr a {{ x a; }} ecr $0;", "'ecr' "),
         (f"{HEAD} qubit[1] q; pow(1000000000) @ x q[0];", "'pow' is not supported"),
         (f"{HEAD} qubit[1] q; rz({'(' * 99}1{')' * 99}) q[0];", "nested"),
         (f"{HEAD} qubit[1] q; delay[100ns] q[0];", "delays must be in dt"),
@@ -69,3 +78,27 @@ def test_a_small_loop_is_read():
         "for_loop",
         "measure",
     ]
+
+
+@pytest.mark.parametrize("snapshot", ["sherbrooke", "fractional"])
+def test_what_qiskit_writes_for_a_qpu_is_read_as_what_it_was(snapshot):
+    """REST users send `qasm3.dumps(isa_circuit)`, which defines gates that stdgates.inc lacks."""
+    backend = FakeFractionalBackend() if snapshot == "fractional" else FakeSherbrooke()
+    theta = Parameter("theta")
+    circuit = QuantumCircuit(2, 2)
+    circuit.rx(theta, 0)
+    circuit.rzz(theta / 4, 0, 1) if snapshot == "fractional" else circuit.cx(0, 1)
+    with circuit.if_test((0, 1)) if snapshot == "sherbrooke" else nullcontext():
+        circuit.cz(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    isa = transpile(circuit, backend, seed_transpiler=1)
+
+    read = qasm.load(qasm3.dumps(isa))
+
+    assert read.count_ops() == isa.count_ops()
+    assert [p.name for p in read.parameters] == ["theta"]
+    gates = [one.operation for one in read.data if one.operation.name in {"ecr", "rzz"}]
+    assert all(isinstance(gate, ECRGate | RZZGate) for gate in gates)
+    assert len(gates) > 0
+    wires = [[one.find_bit(q).index for q in i.qubits] for one in (isa, read) for i in one.data]
+    assert wires[: len(isa.data)] == wires[len(isa.data) :]

@@ -14,9 +14,9 @@ from qiskit.circuit.library import HGate, PauliEvolutionGate, QFTGate
 from qiskit.quantum_info import SparsePauliOp
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import qpy
+from queuebit.programs import qpy, qpy_walk
 
-VERSIONS = list(qpy.VERSIONS)
+VERSIONS = list(qpy_walk.VERSIONS)
 
 
 def saved(circuit: QuantumCircuit, version: int = 17) -> bytes:

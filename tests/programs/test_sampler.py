@@ -252,6 +252,53 @@ def test_the_frame_is_checked(encode, manila, others, message):
     assert refusal.value.message.startswith(message)
 
 
+@pytest.mark.parametrize("kind", ["kerneled", "avg_kerneled"])
+@pytest.mark.parametrize("twirled", [False, True])
+def test_kerneled_points_classify_to_the_bits_of_the_same_seed(kind, twirled, run, torino):
+    circuit = QuantumCircuit(QuantumRegister(133, "q"), ClassicalRegister(2, "a"))
+    circuit.add_register(ClassicalRegister(1, "b"))
+    circuit.sx(3)
+    circuit.rz(Parameter("t"), 3)
+    circuit.sx(3)
+    circuit.cz(3, 4)
+    circuit.measure([3, 4, 5], [1, 0, 2])
+    pubs = [(circuit, [[[0.0], [np.pi / 2], [np.pi]]], 1500)]
+    options = {
+        "simulator": {"seed_simulator": 5},
+        "twirling": {"enable_gates": twirled},
+    }
+
+    (bits,) = run("sampler", torino, pubs, options)
+    (points,) = run("sampler", torino, pubs, options | {"execution": {"meas_type": kind}})
+
+    assert points.data.shape == (1, 3)
+    for name, size in (("a", 2), ("b", 1)):
+        seen = bits.data[name].to_bool_array(order="little")
+        told = points.data[name]
+        assert told.dtype == np.complex128
+        if kind == "kerneled":
+            assert told.shape == (1, 3, 1500, size)
+            assert np.array_equal(told.real > 0, seen)
+        else:
+            assert told.shape == (1, 3, size)
+            # The clouds' centres are near -1 and +1 even with their wrong sides cut off.
+            assert np.allclose(told.real, 2 * seen.mean(axis=-2) - 1, atol=0.2)
+            assert np.allclose(told.imag, 0, atol=0.1)
+
+
+def test_too_many_points_are_refused_unless_averaged(encode, manila):
+    circuit = QuantumCircuit(5, 5)
+    circuit.measure(range(5), range(5))
+    pubs = [(circuit, None, 1_000_001)]
+
+    with pytest.raises(InvalidInput, match=r"5000005 kerneled points .* limit is 5000000") as told:
+        program.validate("sampler", encode(pubs, {"execution": {"meas_type": "kerneled"}}), manila)
+
+    assert told.value.code == 5302
+    averaged = {"execution": {"meas_type": "avg_kerneled"}}
+    program.validate("sampler", encode(pubs, averaged), manila)
+
+
 def test_too_many_executions_are_refused(encode, manila):
     pub = (turned("a"), np.zeros((101, 1)), 100_000)
 

@@ -10,7 +10,7 @@ arrival by their order.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from types import MethodType, NoneType
@@ -52,6 +52,7 @@ from queuebit.core.model import (
     WorkloadState,
 )
 from queuebit.core.scheduler import Scheduler
+from queuebit.core.usage import workload_usage_ms
 
 BACKEND = Backend(
     name="q", lanes=2, calibrations=(Calibration(kind="monitor", every_ms=9, lasts_ms=1),)
@@ -73,7 +74,7 @@ HISTORY = {
     | {"ended_at", "reason", "run"},
     Workload: {"instance", "backend", "created_at", "closed_at", "last_job_started_at"}
     | {"last_job_completed_at", "jobs_ms", "transitions", "state_reason"},
-    BackendState: {"run", "calibrated_at", "status_reason"},
+    BackendState: {"run", "calibrating_since", "calibrated_at", "drawn", "drift", "status_reason"},
 }
 
 
@@ -167,6 +168,7 @@ def possible(node: Node) -> Iterator[tuple[Event, int]]:
         if due - 1 > now:
             yield Tick(), due - 1
         yield Tick(), due
+        yield Restarted(now), due  # it was away until then
         yield Tick(), due + LATE_MS
 
 
@@ -230,12 +232,20 @@ def after(node: Node, event: Event, at: int) -> Node:
             check_change(node.saved.get(record.id), record)
         saved = node.saved | step.changed
         tasks = _tasks(tasks, event, step, saved)
-        if isinstance(event, Restarted) and node.way is not None:
+        if event == Restarted() and node.way is not None:
             assert visible(saved, at) == visible(node.saved, at), "a restart can be seen"
+        if isinstance(event, Restarted):
+            assert _used_ms(saved, at) <= _used_ms(node.saved, event.last_at or at)
     except AssertionError as error:
         _tell(error, way)
         raise
     return Node(scheduler, at, saved, tasks, way)
+
+
+def _used_ms(saved: Mapping[str, Record], now: int) -> int:
+    """What the session has used: it is charged for no time in which there was no service."""
+    session = saved.get("S")
+    return workload_usage_ms(session, now) if isinstance(session, Workload) else 0
 
 
 def _check(node: Node) -> None:

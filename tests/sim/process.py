@@ -21,6 +21,7 @@ from queuebit.core.events import Event, Step
 from queuebit.core.model import Record
 from queuebit.driver import Driver
 from queuebit.errors import ServiceFault
+from queuebit.runner import clear_up
 from queuebit.store.database import StoredJob
 from queuebit.store.details import Details
 
@@ -180,6 +181,7 @@ class ServiceProcess(Process):
         """Do what `Service._serve` does, in its order."""
         loaded = await self.disk.load()
         await asyncio.to_thread(self.payloads.sweep, await self.disk.known_jobs())
+        await clear_up(self.disk, self.payloads, loaded.last_at)
         self.scheduler = WatchedScheduler(
             self.weather.backends,
             loaded.records,
@@ -197,7 +199,7 @@ class ServiceProcess(Process):
         self.driver = Driver(
             self.scheduler, self.store, self.runner, self._clock, last_at=loaded.last_at
         )
-        self.runner.bind(self._tell)
+        self.runner.bind(self._tell, self.driver.calibrated)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(self.runner.run())
             driving = group.create_task(self.driver.run())

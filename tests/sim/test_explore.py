@@ -33,7 +33,7 @@ def test_a_break_is_found_and_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(AssertionError) as caught:
         list(explore.explore(3))
-    assert caught.value.__notes__[0] == "at 0: Restarted()"
+    assert caught.value.__notes__[0] == "at 0: Restarted(last_at=None)"
     assert "StageEnded" in caught.value.__notes__[-1]
 
 

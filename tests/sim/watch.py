@@ -15,9 +15,13 @@ from queuebit.core.model import (
     Charge,
     Instance,
     Job,
+    JobStatus,
+    Mode,
     Record,
     Workload,
+    WorkloadState,
 )
+from queuebit.core.moves import begun_again, interrupted
 from queuebit.core.scheduler import Scheduler
 from queuebit.core.usage import workload_usage_ms
 from queuebit.runner import Runner
@@ -36,22 +40,39 @@ class WatchedScheduler(Scheduler):
         charges: Iterable[Charge],
     ) -> None:
         self._loaded = list(records)
-        charges = list(charges)
-        self._twin = Scheduler(
-            backends, self._loaded, last_seq, instances=instances, charges=charges
+        self._charges = list(charges)
+        self._parts = (list(backends), last_seq, list(instances))
+        super().__init__(
+            backends, self._loaded, last_seq, instances=instances, charges=self._charges
         )
-        super().__init__(backends, self._loaded, last_seq, instances=instances, charges=charges)
 
     def handle(self, event: Event, now: int) -> Step:
         step = super().handle(event, now)
         invariants.check(self, now)
         if isinstance(event, Restarted):
-            self._check_restart(step, now)
+            self._check_restart(step, event.last_at or now, now)
         return step
 
-    def _check_restart(self, step: Step, now: int) -> None:
-        """What clients see is what it would be if only time had passed."""
-        expected = self._twin.handle(Tick(), now)
+    def _check_restart(self, step: Step, last_at: int, now: int) -> None:
+        """What clients see is what it would be if only time had passed, and no QPU been there."""
+        backends, last_seq, instances = self._parts
+        running = [
+            record
+            for record in self._loaded
+            if isinstance(record, Job) and record.status is JobStatus.RUNNING
+        ]
+        at_work = {job.workload_id for job in running}
+        left: dict[str, Record] = {job.id: begun_again(job) for job in running}
+        charges = list(self._charges)
+        for record in self._loaded:
+            if isinstance(record, Workload) and is_active_session(record):
+                away = without_service(record, last_at, now, is_at_work=record.id in at_work)
+                left[record.id] = away
+                ms = away.active_ms - record.active_ms
+                charges.append(Charge(instance=record.instance, at=last_at, ms=ms))
+        loaded = [left.get(record.id, record) for record in self._loaded]
+        twin = Scheduler(backends, loaded, last_seq, instances=instances, charges=charges)
+        expected = twin.handle(Tick(), now)
         new: dict[str, Record] = {name: BackendState(id=name) for name in self.index.backends}
         stored = new | {record.id: record for record in self._loaded}
         for name, state in self.index.states.items():
@@ -59,9 +80,27 @@ class WatchedScheduler(Scheduler):
             assert isinstance(had, BackendState)
             assert {had.calibrating, *had.due} <= {None, state.calibrating, *state.due}
         seen = visible(stored | step.changed, now)
-        for record_id, as_expected in visible(stored | expected.changed, now).items():
+        for record_id, as_expected in visible(stored | left | expected.changed, now).items():
             assert seen.pop(record_id) == as_expected, f"a restart changed {record_id}"
         assert not seen, f"a restart made {seen}"
+
+
+def is_active_session(workload: Workload) -> bool:
+    return workload.mode is Mode.SESSION and workload.state is WorkloadState.ACTIVE
+
+
+def without_service(session: Workload, last_at: int, now: int, *, is_at_work: bool) -> Workload:
+    """An active session with the time until `now` taken out, in which there was no service.
+
+    Its timers go on; one with nothing at work that they end is not active any more.
+    """
+    ttls = [session.started_at + session.max_ttl_ms]
+    if session.idle_since is not None:
+        ttls.append(session.idle_since + session.interactive_ttl_ms)
+    over_at = now + 1 if is_at_work else min(ttls)
+    if last_at >= now or over_at <= last_at:
+        return session
+    return interrupted(session, last_at, now if over_at > now else None)
 
 
 class WatchedRunner(Runner):

@@ -43,7 +43,7 @@ CALIBRATIONS = (
     (Calibration(kind="monitor", every_ms=180_000, lasts_ms=10_000),),
     (
         Calibration(kind="monitor", every_ms=600_000, lasts_ms=20_000),
-        Calibration(kind="full", every_ms=4 * HOUR_MS, lasts_ms=1_200_000),
+        Calibration(kind="full", every_ms=4 * HOUR_MS, lasts_ms=1_200_000, drift=0.1),
     ),
 )
 

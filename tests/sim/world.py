@@ -233,11 +233,11 @@ class _World:
         ) or job.quantum_started_at is None:
             assert job.usage_ms == 0
         assert "params" in names or job.id in self._promises.private
-        if self._starts > 1:  # a job that ends just before its process does is not cleared up after
-            return
         if job.id in self._promises.private:
             assert "params" not in names, f"the inputs of {job.id} are still there"
         left = [name for name in names if name.startswith(("prepared", "raw"))]
+        kept = f"result.{job.run}" if job.status is JobStatus.COMPLETED else None
+        left += [name for name in names if name.startswith("result") and name != kept]
         assert not left, f"{job.id} left {left}"
 
     async def _check_usage(self) -> None:

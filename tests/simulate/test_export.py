@@ -203,7 +203,7 @@ def test_history_is_read_from_the_database(tmp_path):
     url = f"sqlite+aiosqlite:///{tmp_path}/queuebit.db"
     save(url, history)
 
-    jobs, workloads = read_history(url)
+    jobs, workloads, _ = read_history(url)
 
     assert {job.id: job for job in jobs} == history.jobs
     assert {workload.id: workload for workload in workloads} == history.workloads

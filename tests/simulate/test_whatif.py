@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from tests.simulate.traces import EXAMPLES, all_completed, head, lines, opened, starts, submit
 
+from queuebit.config import PlanConfig
+from queuebit.core.model import Instance, Mode, OnLimit
 from queuebit.errors import QueuebitError
 from queuebit.simulate.load import Load, generate
 from queuebit.simulate.reading import parse, read
@@ -161,3 +163,53 @@ def test_a_mistake(text, told):
     with pytest.raises(QueuebitError) as refusal:
         WhatIf.parse(text)
     assert str(refusal.value) == told
+
+
+def test_on_the_open_plan_a_session_is_a_short_batch_and_the_limit_holds():
+    entries = [*workload("session"), submit("more", at=40, quantum_s=700), submit("last", at=2_000)]
+
+    history = what_if("plan=open", *entries)
+
+    assert {(one.mode, one.max_ttl_ms) for one in history.workloads.values()} == {
+        (Mode.BATCH, 600_000)
+    }
+    rules = history.trace.instances
+    assert [(one.id, one.limit_ms, one.on_limit) for one in rules] == [
+        ("local", 600_000, OnLimit.WAIT)
+    ]
+    waits_ms = {id_: job.started_at - job.created_at for id_, job in history.jobs.items()}
+    assert waits_ms["last"] > 27 * 86_400_000  # until the window has rolled
+    assert what_if("plan=open limits=off", *entries).jobs["last"].started_at == 2_000_000
+
+
+def test_the_plan_of_one_instance():
+    entries = [opened("w", "session", instance="a"), opened("v", "session", instance="b")]
+    jobs = [submit("j", workload="w", instance="a"), submit("k", workload="v", instance="b")]
+
+    modes = {
+        name: one.mode for name, one in what_if("plan=a:open", *entries, *jobs).workloads.items()
+    }
+
+    assert modes == {"w": Mode.BATCH, "v": Mode.SESSION}
+
+
+def test_another_plan_keeps_an_instances_share():
+    trace = parse(lines(head(instances=[{"name": "a", "allocation_s": 9}]), submit("j")))
+    plan = PlanConfig(name="own", on_limit="stop", limit_s=5, window_days="none", pending_max=3)
+
+    applied = WhatIf(plan="own").apply(trace, [plan])
+
+    rules = {"limit_ms": 5_000, "on_limit": OnLimit.STOP, "pending_max": 3}
+    assert applied.instances[0] == Instance(id="a", allocation_ms=9_000, **rules)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("plan=golden", "no plan 'golden'; there are premium, open"),
+        ("plan=x:open", "no instance 'x'"),
+    ],
+)
+def test_there_are_only_the_plans_and_instances_that_there_are(text, told):
+    with pytest.raises(QueuebitError, match=told):
+        what_if(text, submit("j"))

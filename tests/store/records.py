@@ -62,6 +62,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: text,
     int: instants,
     bool: st.booleans(),
+    float: st.floats(0, 1),
     tuple[str, ...]: st.lists(text, max_size=8).map(tuple),
     Reason: st.builds(Reason, message=text, code=st.integers(1000, 9999), solution=text),
     tuple[tuple[str, int], ...]: st.lists(st.tuples(text, instants), max_size=3).map(tuple),

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from tests.store.records import job, job_details
 
+from queuebit.core.model import BackendState, Calibrated
 from queuebit.errors import ConfigError
 from queuebit.store.connect import connect, make_folder
 from queuebit.store.database import Database
@@ -72,6 +73,31 @@ async def test_opening_again_keeps_everything(url: str):
     assert await second.job("j1") == stored
     assert (await second.load()).records == [job("j1", 1)]
     await second.close()
+
+
+async def test_a_calibration_from_before_there_was_drift_keeps_its_date(url: str):
+    """From 0002: a calibration had ended, and another was going on when the service stopped."""
+
+    def as_of_0002(connection: sa.Connection) -> None:
+        migrate(connection, "0002")
+        written = (
+            "INSERT INTO backends (id, status, status_reason, scheduled, due, calibrating, run,"
+            " calibrated_at) VALUES ('q', 'online', 'available', '[]', '[]', 'monitor', 4, 1000),"
+            " ('r', 'online', 'available', '[]', '[]', NULL, 0, NULL)"
+        )
+        connection.execute(sa.text(written))
+
+    await in_database(url, as_of_0002)
+    late = Database(url)
+    await late.open()
+
+    states = await late.backend_states()
+    assert states["q"] == BackendState(id="q", calibrating="monitor", run=4, calibrated_at=1_000)
+    assert states["r"] == BackendState(id="r")
+    assert await late.calibrated("q", 2_000) == Calibrated(at=1_000)
+    assert await late.calibrated("q", 999) is None
+    assert await late.calibrated("r", 2_000) is None
+    await late.close()
 
 
 async def test_a_newer_database_is_refused_by_name(database: Database, url: str):

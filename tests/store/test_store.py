@@ -296,6 +296,22 @@ async def test_usage_is_of_ended_jobs_and_of_sessions(store: Store):
     assert await store.usage_ms("lab", START + 50) == 6_543
 
 
+async def test_usage_counts_sessions_that_are_active_until_now(store: Store):
+    active = {"state": WorkloadState.ACTIVE, "active_ms": 40, "activated_at": START + 60}
+    await store.save(
+        [
+            workload("session", 1, mode=Mode.SESSION, **active),
+            workload("idle", 2, mode=Mode.SESSION, state=WorkloadState.INACTIVE, active_ms=500),
+            workload("batch", 3, **active),
+        ],
+        [workload_details(one) for one in ("session", "idle", "batch")],
+    )
+
+    assert await store.usage_ms("lab", 0) == 540
+    assert await store.usage_ms("lab", 0, START + 100) == 580
+    assert await store.usage_ms("lab", 0, START + 50) == 540
+
+
 async def test_deleting_a_job_does_not_take_back_its_charge(store: Store):
     await store.save(
         [

@@ -6,12 +6,10 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.backends import states, unknown_backend
-from queuebit.api.parts import AnyCall, Call, answer, nothing
-from queuebit.api.problems import NOT_AUTHORIZED
+from queuebit.api.parts import AnyAdmin, AnyParts, AnyUser, answer, nothing
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.core.events import BackendStatusSet
 from queuebit.core.model import BackendState, BackendStatus
-from queuebit.errors import Forbidden
 
 router = APIRouter(tags=["Queuebit"])
 
@@ -71,9 +69,8 @@ class BackendsAnswer(BaseModel):
 
 
 @router.get("/queuebit/backends", response_model=BackendsAnswer)
-async def list_all(call: AnyCall) -> Response:
+async def list_all(parts: AnyParts, _user: AnyUser, *, include_mocks: bool = False) -> Response:
     """List the backends: whether they start jobs, how full they are, how calibrated."""
-    parts = call.parts
     state, running = await states(parts), await parts.database.running_jobs()
     queued = await parts.database.queue_lengths()
     told = [
@@ -87,33 +84,23 @@ async def list_all(call: AnyCall) -> Response:
             queued=queued.get(one.name, 0),
             calibration=_calibrations(state[one.name]),
         )
-        for one in parts.config.backends
+        for one in (parts.config.offered if include_mocks else parts.config.backends)
     ]
     return answer(BackendsAnswer(backends=told), unset=True)
 
 
 @router.patch("/queuebit/backends/{name}", status_code=204)
-async def set_status(call: AnyCall, name: str, wish: StatusRequest) -> Response:
+async def set_status(parts: AnyParts, _admin: AnyAdmin, name: str, wish: StatusRequest) -> Response:
     """Pause a backend, take it into maintenance, or bring it back; only an administrator may.
 
     One that is not online accepts jobs and starts none. What runs runs on, and so does a session
     that is active.
     """
-    _check_administrator(call)
-    if call.parts.backend(name) is None:
-        raise unknown_backend(call.parts, name)
+    if parts.backend(name) is None:
+        raise unknown_backend(parts, name)
     reason = wish.reason or REASONS[wish.status]
-    await call.parts.send(BackendStatusSet(backend=name, status=wish.status, reason=reason))
+    await parts.send(BackendStatusSet(backend=name, status=wish.status, reason=reason))
     return nothing()
-
-
-def _check_administrator(call: Call) -> None:
-    if not call.user.admin:
-        raise Forbidden(
-            f"User {call.user.name} is not an administrator.",
-            NOT_AUTHORIZED,
-            "Ask one, or have the operator set admin = true for this user.",
-        )
 
 
 def _calibrations(state: BackendState) -> CalibrationsAnswer:

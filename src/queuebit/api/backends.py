@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from queuebit.api.parts import AnyCall, Call, Parts, answer
 from queuebit.api.problems import NOT_FOUND
-from queuebit.core.model import BackendState, BackendStatus
+from queuebit.api.times import from_wire
+from queuebit.config import MOCK, BackendConfig, MockConfig
+from queuebit.core.model import BackendState, BackendStatus, Calibrated
+from queuebit.devices.description import Description
 from queuebit.devices.snapshot import Snapshot
 from queuebit.errors import NotFound
 
@@ -19,6 +22,7 @@ router = APIRouter(tags=["Backends"])
 
 
 WAIT_TIME = "wait_time_seconds"  # the only one of `fields`
+LATEST = 2**63 - 1  # an instant after all others
 _WAITS_MAX = 200  # jobs that waiting times are summed up from
 
 Service = Literal["active", "internal", "maintenance"]
@@ -114,21 +118,22 @@ class PropertiesAnswer(BaseModel):
 async def list_backends(
     call: AnyCall, fields: str | None = None, *, include_mocks: bool = False
 ) -> Response:
-    """List the backends with the lengths of their queues."""
-    del include_mocks  # there are none
+    """List the backends with the lengths of their queues; mocks only if they are asked for."""
+    shown = call.parts.config.offered if include_mocks else call.parts.config.backends
     database = call.parts.database
     state, lengths = await states(call.parts), await database.queue_lengths()
     with_waits = WAIT_TIME in (fields or "").split(",")
     devices = [
         DeviceAnswer(
-            **snapshot.listing,
-            status=DeviceStatus(name=state[name].status, reason=state[name].status_reason),
-            queue_length=lengths.get(name, 0),
+            **_listing(call.parts.snapshots[one.name], state[one.name].calibrated),
+            **_class(one),
+            status=DeviceStatus(name=state[one.name].status, reason=state[one.name].status_reason),
+            queue_length=lengths.get(one.name, 0),
             wait_time_seconds=(
-                _wait_time(await database.waits(name, _WAITS_MAX)) if with_waits else None
+                _wait_time(await database.waits(one.name, _WAITS_MAX)) if with_waits else None
             ),
         )
-        for name, snapshot in call.parts.snapshots.items()
+        for one in shown
     ]
     return answer(DevicesAnswer(devices=devices))
 
@@ -143,9 +148,24 @@ async def read_configuration(call: AnyCall, name: str) -> Response:
 async def read_properties(
     call: AnyCall, name: str, updated_before: datetime | None = None
 ) -> Response:
-    """Read a backend's calibration, the present one or that of an earlier date."""
-    content = _properties(_snapshot(call, name), updated_before)
+    """Read how good a backend is: as of now, or as it was known at an earlier instant.
+
+    Before the first calibration that is what the snapshot says.
+    """
+    described = _snapshot(call, name)
+    if isinstance(described, Snapshot):
+        by = LATEST if updated_before is None else from_wire(updated_before)
+        content = _properties(described, await call.parts.database.calibrated(name, by))
+    else:  # a device from outside knows its own history
+        content = json.dumps(described.properties(updated_before)).encode()
     return Response(content, media_type="application/json")
+
+
+@router.get("/backends/{name}/defaults", response_model=None)
+async def read_defaults(call: AnyCall, name: str) -> Response:
+    """Read how its pulses are shaped by default: null, for none of them can be changed."""
+    _snapshot(call, name)
+    return Response("null", media_type="application/json")
 
 
 @router.get("/backends/{name}/status", response_model=StatusAnswer)
@@ -169,8 +189,13 @@ async def read_status(call: AnyCall, name: str) -> Response:
 async def states(parts: Parts) -> dict[str, BackendState]:
     """What became of each backend that is configured."""
     saved = await parts.database.backend_states()
-    names = [backend.name for backend in parts.config.backends]
+    names = [backend.name for backend in parts.config.offered]
     return {name: saved.get(name, BackendState(id=name)) for name in names}
+
+
+def _class(backend: BackendConfig) -> dict[str, Any]:
+    """What has `least_busy` and lists of the client pass over a mock."""
+    return {"class": MOCK} if isinstance(backend, MockConfig) else {}
 
 
 def unknown_backend(parts: Parts, name: str) -> NotFound:
@@ -179,7 +204,7 @@ def unknown_backend(parts: Parts, name: str) -> NotFound:
     return NotFound(f"device not found: {name}", NOT_FOUND, f"Use one of {names}.")
 
 
-def _snapshot(call: Call, name: str) -> Snapshot:
+def _snapshot(call: Call, name: str) -> Description:
     snapshot = call.parts.snapshots.get(name)
     if snapshot is None:
         raise unknown_backend(call.parts, name)
@@ -201,10 +226,17 @@ def _wait_time(waits_ms: Sequence[int]) -> WaitTime | None:
 
 # Half a megabyte of JSON is asked for again and again, and encoding it takes some 10 ms.
 @lru_cache(maxsize=128)
-def _configuration(snapshot: Snapshot) -> bytes:
+def _configuration(snapshot: Description) -> bytes:
     return json.dumps(snapshot.configuration).encode()
 
 
 @lru_cache(maxsize=32)
-def _properties(snapshot: Snapshot, updated_before: datetime | None) -> bytes:
-    return json.dumps(snapshot.properties(updated_before)).encode()
+def _properties(snapshot: Snapshot, calibrated: Calibrated | None) -> bytes:
+    return json.dumps(snapshot.after(calibrated).properties()).encode()
+
+
+@lru_cache(maxsize=128)
+def _listing(described: Description, calibrated: Calibrated | None) -> dict[str, Any]:
+    if isinstance(described, Snapshot):
+        described = described.after(calibrated)
+    return described.listing

@@ -130,8 +130,9 @@ async def _usage_limits(call: Call, estimated_ms: int) -> list[Limit]:
     rules = rules_of(call)
     if rules.limit_ms is None:
         return []
-    since = counts_since(rules, call.parts.clock.now())
-    used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+    now = call.parts.clock.now()
+    since = counts_since(rules, now)
+    used_ms = await call.parts.database.usage_ms(call.instance.name, since, now)
     left_ms = max(0, rules.limit_ms - used_ms)
     if estimated_ms <= left_ms:
         return []

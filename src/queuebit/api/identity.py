@@ -1,31 +1,33 @@
 """Who asks, and for which instance: API keys, IAM tokens, `Service-CRN` (docs/endpoints.md)."""
 
-import hashlib
-import hmac
+import asyncio
 import os
 import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import jwt
 
 from queuebit.api.problems import BAD_CRN, INVALID_CREDENTIALS, NOT_AUTHORIZED, UNKNOWN_INSTANCE
-from queuebit.config import Config, InstanceConfig, PlanConfig, UserConfig
+from queuebit.config import Config, InstanceConfig, PlanConfig
 from queuebit.errors import ConfigError, InvalidInput, NotFound, Unauthorized
+from queuebit.tenancy import Directory, Grant, Key, Owned, Role, User, declared, digest
 
 # The client compares with its own clock, so a skewed one must still find the token young
 # (docs/connecting.md).
 TOKEN_TTL_S = 86_400
 SKEW_S = 60  # how far our own clock may step back before a token that we gave is "from the future"
-LOCAL_USER = "local"
 
 # A fixed namespace: the same plan has the same id on every machine.
 _NAMESPACE = uuid.UUID("0b5a3f0e-5b0c-4a43-8f0d-3f3f3c0e2c11")
 _CREDENTIALS = re.compile(r"(bearer|apikey)\s+(\S+)\s*", re.IGNORECASE)
+
+Thing = Owned | User | Key | Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +41,85 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An instance with its plan: what a request acts for."""
+    """An instance with its plan, and what the caller may do there: what a request acts for."""
 
     instance: InstanceConfig
     plan: PlanConfig
+    role: Role
+
+
+class Tenants(Protocol):
+    """Where users, keys, instances and roles are kept (`store.tenants`)."""
+
+    async def read(self) -> Directory:
+        """All of them."""
+
+    async def declare(self, declared: Directory) -> None:
+        """Have exactly this as what the configuration declares."""
+
+    async def put(self, thing: Thing) -> None:
+        """Add or replace."""
+
+    async def remove(self, thing: Thing) -> None:
+        """Remove, with what hangs on it."""
 
 
 class Identity:
     """Users, their keys and tokens, and the instances that they may use."""
 
-    def __init__(self, config: Config, users: tuple[UserConfig, ...], secret: str) -> None:
-        self._users = {user.name: user for user in users}
+    directory: Directory
+    """All of them now. A request that has looked keeps what it saw."""
+
+    def __init__(self, plans: Sequence[PlanConfig], secret: str, tenants: Tenants) -> None:
         self._secret = secret
-        plans = {plan.name: plan for plan in config.plans}
-        self.plans = {plan_id(plan): plan for plan in config.plans}
+        self._tenants = tenants
+        self._changing = asyncio.Lock()
+        self._plans = {plan.name: plan for plan in plans}
+        self.plans = {plan_id(plan): plan for plan in plans}
         """Every plan by the id that the catalogue knows it by."""
-        self._tenants = {
-            instance.name: Tenant(instance, plans[instance.plan]) for instance in config.instances
-        }
+        self.directory = Directory()
 
-    def user_of_key(self, key: str) -> UserConfig | None:
-        """Who holds `key`; all digests are compared, so the time taken tells nothing."""
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        found = None
-        for user in self._users.values():
-            if hmac.compare_digest(user.key_sha256, digest):
-                found = user
-        return found
+    async def open(self, declared: Directory) -> None:
+        """Take over what the configuration declares; ConfigError if what is kept has no plan."""
+        await self._tenants.declare(declared)
+        self.directory = await self._tenants.read()
+        for owned in self.directory.instances.values():
+            if owned.config.plan not in self._plans:
+                raise ConfigError(
+                    f"instance {owned.config.name} has the plan {owned.config.plan!r}, which the "
+                    f"configuration has no longer; it has: {', '.join(self._plans)}"
+                )
 
-    def token(self, user: UserConfig) -> Token:
-        """Make a token that stands for `user`; numeric `iat` and `exp`, or the client hangs."""
+    async def put(self, thing: Thing) -> None:
+        """Add or replace; holds for every request from now on."""
+        async with self._changing:
+            await self._tenants.put(thing)
+            self.directory = await self._tenants.read()
+
+    async def remove(self, thing: Thing) -> None:
+        """Remove, with what hangs on it; holds for every request from now on."""
+        async with self._changing:
+            await self._tenants.remove(thing)
+            self.directory = await self._tenants.read()
+
+    def token(self, key: Key) -> Token:
+        """Make a token that stands for `key`; numeric `iat` and `exp`, or the client hangs."""
         now = int(time.time())  # the client's clock is a wall clock, whatever ours is
-        account = _account(self._tenants[user.instances[0]].instance.crn) if user.instances else ""
+        instances = self.directory.instances_of(key.user)
         claims = {
             "iss": "queuebit",
-            "iam_id": f"IBMid-{user.name}",
-            "sub": user.name,
-            "account": {"valid": True, "bss": account},
+            "iam_id": iam_id(key.user),
+            "sub": key.user,
+            "key": key.id,
+            "account": {"valid": True, "bss": instances[0].account_id if instances else ""},
             "iat": now,
             "exp": now + TOKEN_TTL_S,
         }
         text = jwt.encode(claims, self._secret, algorithm="HS256")
-        return Token(text, claims["iat"], claims["exp"])  # type: ignore[arg-type] # ints, as above
+        return Token(text, now, now + TOKEN_TTL_S)
 
-    def user(self, authorization: str | None) -> UserConfig:
-        """Who sent this `Authorization` header: `Bearer TOKEN` or `apikey KEY`."""
+    def key(self, authorization: str | None) -> Key:
+        """The key behind this `Authorization` header: `Bearer TOKEN` or `apikey KEY`."""
         match = _CREDENTIALS.fullmatch(authorization or "")
         if match is None:
             raise Unauthorized(
@@ -92,7 +128,10 @@ class Identity:
                 "Send the header Authorization: Bearer TOKEN, or apikey KEY.",
             )
         scheme, secret = match.groups()
-        found = self.user_of_key(secret) if scheme.lower() == "apikey" else self._holder(secret)
+        if scheme.lower() == "apikey":
+            found = self.directory.key_of(secret)
+        else:
+            found = self._key_of_token(secret)
         if found is None:
             raise Unauthorized(
                 "The token or key is not valid, or no longer.",
@@ -101,11 +140,20 @@ class Identity:
             )
         return found
 
-    def tenants(self, user: UserConfig) -> list[Tenant]:
-        """Every instance that `user` may use."""
-        return [self._tenants[name] for name in user.instances]
+    def user(self, key: Key) -> User:
+        """Whose key it is."""
+        return self.directory.users[key.user]
 
-    def tenant(self, user: UserConfig, crn: str | None) -> Tenant:
+    def tenants(self, user: User) -> list[Tenant]:
+        """Every instance that `user` may use."""
+        found = []
+        for instance in self.directory.instances_of(user.name):
+            role = self.directory.role(user.name, instance.name)
+            assert role is not None  # nothing else is his
+            found.append(Tenant(instance, self._plans[instance.plan], role))
+        return found
+
+    def tenant(self, user: User, crn: str | None) -> Tenant:
         """Find the instance that the header `Service-CRN` names, among those of `user`."""
         if not crn or not crn.startswith("crn:"):
             raise InvalidInput(
@@ -120,7 +168,11 @@ class Identity:
             f"Instance {crn} not found.", UNKNOWN_INSTANCE, "Use one of your own instances."
         )
 
-    def _holder(self, token: str) -> UserConfig | None:
+    def plan(self, name: str) -> PlanConfig | None:
+        """The plan of this name; None: there is none."""
+        return self._plans.get(name)
+
+    def _key_of_token(self, token: str) -> Key | None:
         try:
             claims = jwt.decode(
                 token,
@@ -128,11 +180,17 @@ class Identity:
                 algorithms=["HS256"],
                 issuer="queuebit",
                 leeway=SKEW_S,
-                options={"require": ["exp", "iat", "sub"]},
+                options={"require": ["exp", "iat", "sub", "key"]},
             )
         except jwt.InvalidTokenError:
             return None
-        return self._users.get(claims["sub"])  # gone with its user, though not expired
+        key = self.directory.keys.get(str(claims["key"]))  # revoked with it, though not expired
+        return key if key is not None and key.user == claims["sub"] else None
+
+
+def iam_id(user: str) -> str:
+    """What IBM's API calls a user."""
+    return f"IBMid-{user}"
 
 
 def plan_id(plan: PlanConfig) -> str:
@@ -140,23 +198,15 @@ def plan_id(plan: PlanConfig) -> str:
     return str(uuid.uuid5(_NAMESPACE, plan.name))
 
 
-def open_identity(config: Config) -> tuple[Identity, str | None]:
+async def open_identity(config: Config, tenants: Tenants) -> tuple[Identity, str | None]:
     """Read or make the secrets in the data folder; also the local user's key, if there is one."""
     secret = _kept(config.data / "token-secret", lambda: secrets.token_hex(32))
-    if config.users:
-        return Identity(config, config.users, secret), None
-    key = _kept(config.data / "api-key", lambda: secrets.token_urlsafe(32))
-    local = UserConfig(
-        name=LOCAL_USER,
-        key_sha256=hashlib.sha256(key.encode()).hexdigest(),
-        instances=tuple(instance.name for instance in config.instances),
-        admin=True,
-    )
-    return Identity(config, (local,), secret), key
-
-
-def _account(crn: str) -> str:
-    return crn.split(":")[6].removeprefix("a/")
+    key = None
+    if not config.users:
+        key = _kept(config.data / "api-key", lambda: secrets.token_urlsafe(32))
+    identity = Identity(config.plans, secret, tenants)
+    await identity.open(declared(config, None if key is None else digest(key)))
+    return identity, key
 
 
 def _kept(file: Path, make: Callable[[], str]) -> str:

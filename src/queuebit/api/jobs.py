@@ -1,6 +1,7 @@
 """Jobs: list, read, cancel, tag, delete; `submit` and `results` have the rest."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -109,9 +110,13 @@ class JobFilters(BaseModel):
     created_before: datetime | None = None
     tags: list[str] = []
     exclude_params: bool = True
+    include_mocks: bool = False
 
-    def query(self, instance: str) -> JobQuery:
-        """Ask the store; pages out of range are the default ones, without an error."""
+    def query(self, instance: str, mocks: Sequence[str]) -> JobQuery:
+        """Ask the store; pages out of range are the default ones, without an error.
+
+        Dry runs, which are the jobs of `mocks`, are left out unless they are asked for.
+        """
         return JobQuery(
             instance=instance,
             limit=self.limit if 1 <= self.limit <= MAX_PAGE else MAX_PAGE,
@@ -124,13 +129,14 @@ class JobFilters(BaseModel):
             created_after=from_wire_or_none(self.created_after),
             created_before=from_wire_or_none(self.created_before),
             tags=tuple(self.tags),
+            without=() if self.include_mocks or self.backend else tuple(mocks),
         )
 
 
 @router.get("/jobs", response_model=JobPage)
 async def list_jobs(call: AnyCall, filters: Annotated[JobFilters, Query()]) -> Response:
     """List the instance's jobs."""
-    query = filters.query(call.instance.name)
+    query = filters.query(call.instance.name, call.parts.mocks)
     stored, count = await call.parts.database.jobs(query)
     page = JobPage(jobs=[], count=count, limit=query.limit, offset=query.offset)
     jobs: list[bytes] = []

@@ -10,17 +10,20 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from queuebit.api.identity import Identity, Tenant
+from queuebit.api.problems import NOT_AUTHORIZED
+from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address
 from queuebit.clock import Clock
-from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig, UserConfig
+from queuebit.config import BackendConfig, Config, InstanceConfig, MockConfig, PlanConfig
 from queuebit.core.events import Event, Step
-from queuebit.devices.snapshot import Snapshot
+from queuebit.devices.description import Description
 from queuebit.driver import Driver
 from queuebit.engines.task import Engine
-from queuebit.errors import RequestError, ServiceFault
+from queuebit.errors import Forbidden, RequestError, ServiceFault
 from queuebit.store.database import Database
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
+from queuebit.tenancy import Role, User
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,8 @@ class Parts:
     driver: Driver
     engine: Engine
     clock: Clock
-    snapshots: Mapping[str, Snapshot]  # by backend name
+    snapshots: Mapping[str, Description]  # by backend name
+    repeats: Repeats
     undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way
 
@@ -85,9 +89,14 @@ class Parts:
             await asyncio.Event().wait()
             raise
 
+    @property
+    def mocks(self) -> tuple[str, ...]:
+        """Names of the mock backends, whose jobs are dry runs."""
+        return tuple(one.name for one in self.config.offered if isinstance(one, MockConfig))
+
     def backend(self, name: str) -> BackendConfig | None:
-        """What is configured of backend `name`; None: there is none."""
-        return next((backend for backend in self.config.backends if backend.name == name), None)
+        """What is configured of backend `name`, which may be a mock; None: there is none."""
+        return next((backend for backend in self.config.offered if backend.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Call:
     """One request of one user for one instance."""
 
     parts: Parts
-    user: UserConfig
+    user: User
     tenant: Tenant
 
     @property
@@ -114,21 +123,48 @@ async def _parts(request: Request) -> Parts:
     return parts
 
 
-async def _user(request: Request) -> UserConfig:
-    parts: Parts = request.app.state.parts
-    return parts.identity.user(request.headers.get("authorization"))
+async def _user(request: Request) -> User:
+    identity: Identity = request.app.state.parts.identity
+    return identity.user(identity.key(request.headers.get("authorization")))
+
+
+async def _admin(request: Request) -> User:
+    user = await _user(request)
+    if not user.admin:
+        raise Forbidden(
+            f"User {user.name} is not an administrator.",
+            NOT_AUTHORIZED,
+            "Ask an administrator of the service.",
+        )
+    return user
 
 
 async def _call(request: Request) -> Call:
     check_address(request)
     parts: Parts = request.app.state.parts
-    user = parts.identity.user(request.headers.get("authorization"))
-    return Call(parts, user, parts.identity.tenant(user, request.headers.get("service-crn")))
+    user = await _user(request)
+    tenant = parts.identity.tenant(user, request.headers.get("service-crn"))
+    # What changes nothing is a GET, everywhere: so no route can forget to ask.
+    if request.method not in ("GET", "HEAD"):
+        check_role(tenant, Role.MEMBER)
+    return Call(parts, user, tenant)
+
+
+def check_role(tenant: Tenant, needed: Role) -> None:
+    """Refuse who may not do what `needed` may, with Forbidden."""
+    if not tenant.role.includes(needed):
+        raise Forbidden(
+            f"This needs the role {needed} in instance {tenant.instance.name}; "
+            f"yours is {tenant.role}.",
+            NOT_AUTHORIZED,
+            "Ask a manager of the instance for the role.",
+        )
 
 
 AnyParts = Annotated[Parts, Depends(_parts)]  # needs no credentials
-AnyUser = Annotated[UserConfig, Depends(_user)]  # needs credentials, whatever the instance
-AnyCall = Annotated[Call, Depends(_call)]  # needs credentials and an instance
+AnyUser = Annotated[User, Depends(_user)]  # needs credentials, whatever the instance
+AnyAdmin = Annotated[User, Depends(_admin)]  # needs those of an administrator of the service
+AnyCall = Annotated[Call, Depends(_call)]  # needs credentials and an instance, and a role in it
 
 
 def answer(told: BaseModel, *, unset: bool = False) -> Response:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from queuebit.api.identity import Tenant, plan_id
 from queuebit.api.parts import AnyParts, AnyUser, answer
@@ -36,10 +36,26 @@ class TokenAnswer(BaseModel):
     scope: str = "ibm openid"
 
 
-class SearchRequest(BaseModel):
-    """Body of POST /v3/resources/search; the query is always the same one."""
+class IamContext(BaseModel):
+    """What IAM was asked."""
 
-    search_cursor: str | None = None
+    requestId: str  # noqa: N815 - IAM's name
+    url: str
+    requestType: str  # noqa: N815 - IAM's name
+
+
+class IamProblem(BaseModel):
+    """How IAM tells an error."""
+
+    errorCode: str  # noqa: N815 - IAM's name
+    errorMessage: str  # noqa: N815 - IAM's name
+    context: IamContext
+
+
+class SearchRequest(BaseModel):
+    """Body of POST /v3/resources/search; the query is always the same one, and so not looked at."""
+
+    search_cursor: str | None = Field(default=None, description="From the answer before")
 
 
 class FoundInstance(BaseModel):
@@ -115,10 +131,10 @@ async def make_token(parts: AnyParts, request: Request) -> Response:
         return _iam_problem(
             request, "BXNIM0110E", f"Property missing or wrong: grant_type must be {KEY_GRANT}."
         )
-    user = parts.identity.user_of_key(form.get("apikey", [""])[0])
-    if user is None:
+    key = parts.identity.directory.key_of(form.get("apikey", [""])[0])
+    if key is None:
         return _iam_problem(request, "BXNIM0415E", "Provided API key could not be found.")
-    token = parts.identity.token(user)
+    token = parts.identity.token(key)
     return answer(
         TokenAnswer(
             access_token=token.text,
@@ -195,6 +211,6 @@ def _resource(tenant: Tenant) -> Resource:
 
 def _iam_problem(request: Request, code: str, message: str) -> Response:
     """Tell an error as IAM does; 400, which the client shows at once."""
-    context = {"requestId": str(uuid4()), "url": str(request.url), "requestType": "POST"}
-    told = {"errorCode": code, "errorMessage": message, "context": context}
-    return JSONResponse(told, HTTPStatus.BAD_REQUEST)
+    context = IamContext(requestId=str(uuid4()), url=str(request.url), requestType="POST")
+    told = IamProblem(errorCode=code, errorMessage=message, context=context)
+    return JSONResponse(told.model_dump(), HTTPStatus.BAD_REQUEST)

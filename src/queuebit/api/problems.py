@@ -43,6 +43,7 @@ JOB_NOT_FOUND = 3250
 # ... and ours, where none of IBM's is known.
 NOT_FOUND = 1404
 METHOD_NOT_ALLOWED = 1405
+CONFLICT = 1409
 
 MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
 TRACE_HEADER = "uber-trace-id"

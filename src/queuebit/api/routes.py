@@ -3,20 +3,26 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from queuebit import __version__
 from queuebit.api import (
     administration,
+    analytics,
     backends,
     estimates,
+    instances,
     jobs,
+    openapi,
+    pages,
     platform,
     problems,
     results,
     sessions,
     submit,
+    tags,
+    tenants,
     usage,
+    users,
     versions,
     why,
     workloads,
@@ -24,6 +30,8 @@ from queuebit.api import (
 from queuebit.api.parts import Parts
 
 PREFIX = "/api/v1"
+# The client takes a URL with this word as the runtime API's own, port and all (`api/utils.py`).
+EXPERIMENTAL = "/experimental"
 _RUNTIME = (
     submit.router,
     jobs.router,
@@ -32,25 +40,27 @@ _RUNTIME = (
     workloads.router,
     backends.router,
     usage.router,
+    instances.router,
+    analytics.router,
+    tags.router,
     versions.router,
     estimates.router,
     why.router,
     administration.router,
+    tenants.router,
+    users.router,
     platform.catalog,
 )
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": problems.Problem, "description": "The request breaks a rule"},
-    "5XX": {"model": problems.Problem, "description": "The service failed; nothing was stored"},
-}
 
 
 def create_app(parts: Parts) -> FastAPI:
     """Build the ASGI application on `parts`."""
-    app = FastAPI(title="Queuebit", version=__version__, redirect_slashes=False, redoc_url=None)
+    app = FastAPI(title="Queuebit", version=__version__, redirect_slashes=False, openapi_url=None)
     app.state.parts = parts
     app.add_middleware(problems.BodyLimit, max_bytes=parts.config.max_body_mb * 2**20)
     problems.install(app)
-    runtime = APIRouter(responses=_PROBLEMS)
+    pages.install(app)
+    runtime = APIRouter()
     for router in _RUNTIME:
         runtime.include_router(router)
     app.include_router(runtime, prefix=PREFIX)
@@ -62,24 +72,7 @@ def create_app(parts: Parts) -> FastAPI:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Describe the API, with how to identify oneself, which no route declares."""
     if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        schema["components"]["securitySchemes"] = {
-            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-            "apikey": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "Authorization",
-                "description": "The word apikey, a space, the API key",
-            },
-            "instance": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "Service-CRN",
-                "description": "The CRN of the instance that is charged",
-            },
-        }
-        schema["security"] = [{"token": [], "instance": []}, {"apikey": [], "instance": []}]
-        app.openapi_schema = schema
+        routers = [*((PREFIX, router) for router in _RUNTIME), ("", platform.router)]
+        app.openapi_schema = openapi.describe(app, routers)
     return app.openapi_schema

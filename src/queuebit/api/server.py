@@ -2,47 +2,33 @@
 
 It sends the runtime's requests as to a proxy (absolute-form targets, which httptools takes apart),
 and asks IAM through `CONNECT iam.cloud.ibm.com:443`. Such a tunnel ends here: TLS with a throw-away
-certificate, and inside it the same application. Tunnels to anywhere else are refused.
+certificate, and inside it the same application. Tunnels to anywhere else are refused. The port
+itself may speak TLS too, with a certificate of the operator's; then tunnels are TLS inside TLS.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import uvicorn
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from queuebit.api.certificates import HOSTS
 from queuebit.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Hosts that clients of IBM's service ask; we answer for them, and for no others.
-HOSTS = (
-    "iam.cloud.ibm.com",
-    "private.iam.cloud.ibm.com",
-    "iam.test.cloud.ibm.com",
-    "quantum.cloud.ibm.com",
-    "eu-de.quantum.cloud.ibm.com",
-    "us-east.quantum-computing.cloud.ibm.com",  # 0.43.1 with channel "ibm_cloud"
-    "eu-de.quantum-computing.cloud.ibm.com",
-    "api.global-search-tagging.cloud.ibm.com",
-    "globalcatalog.cloud.ibm.com",
-    "resource-controller.cloud.ibm.com",
-)
 # A connection that we close while the client sends its next request costs it an error, as it never
 # repeats a POST then; uvicorn's default is 5 s (docs/connecting.md).
 KEEP_ALIVE_S = 120
+# How long the head of a request may take: without a limit, whoever can reach the port could fill it
+# with connections that never ask anything.
+HEAD_TIMEOUT_S = 30
 _METHOD = b"CONNECT "
 _HEAD_MAX = 8_192  # bytes of a CONNECT request
 _HANDSHAKE_TIMEOUT_S = 10
@@ -55,7 +41,38 @@ _REFUSED = (
 )
 
 
-class OnePort(HttpToolsProtocol):
+class _Timely(HttpToolsProtocol):
+    """HTTP whose requests have to come when they have begun, and the first one anyhow."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
+        super().connection_made(transport)
+        self._expect()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._relax()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relax()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._relax()
+        self._late = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class OnePort(_Timely):
     """HTTP, or a tunnel, whichever the connection begins with."""
 
     tls: ClassVar[ssl.SSLContext]
@@ -87,6 +104,7 @@ class OnePort(HttpToolsProtocol):
             self.transport.write(_REFUSED)
             self.transport.close()
             return
+        self._relax()
         self.transport.pause_reading()  # what comes next is for TLS
         self.transport.write(_ESTABLISHED)
         self.connections.discard(self)
@@ -119,7 +137,7 @@ class OnePort(HttpToolsProtocol):
         inside.begin(transport)
 
 
-class _Inside(HttpToolsProtocol):
+class _Inside(_Timely):
     """HTTP in a tunnel, whose first bytes, or whose end, may come before its transport does."""
 
     _early = b""
@@ -168,9 +186,18 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def make_server(app: ASGIApp, tls: ssl.SSLContext) -> Server:
-    """Build the server of `app`, with tunnels that show `tls`'s certificate."""
-    protocol = type("OnePort", (OnePort,), {"tls": tls})
+def make_server(
+    app: ASGIApp,
+    tunnels: ssl.SSLContext,
+    *,
+    tls: ssl.SSLContext | None = None,
+    trusted_proxies: Sequence[str] = (),
+) -> Server:
+    """Build the server of `app`: its tunnels speak `tunnels`, and its port `tls` if there is one.
+
+    Of `trusted_proxies` it believes X-Forwarded-Proto and -For: links then begin as the client's.
+    """
+    protocol = type("OnePort", (OnePort,), {"tls": tunnels})
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -178,11 +205,14 @@ def make_server(app: ASGIApp, tls: ssl.SSLContext) -> Server:
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=True,
+        forwarded_allow_ips=list(trusted_proxies),
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
+    config.load()
+    config.ssl = tls
     return Server(config)
 
 
@@ -210,70 +240,6 @@ def listen(host: str, port: int) -> socket.socket:
     # acknowledgement, 40 ms; accepted sockets inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def tunnel_context(data: Path) -> ssl.SSLContext:
-    """Make the TLS of tunnels; its certificate is kept in `data`, made on first use."""
-    file = data / "tunnel.pem"
-    if not file.exists():
-        part = file.with_name(f".{file.name}.{os.getpid()}")
-        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(_self_signed())
-        part.replace(file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(file)
-    except ssl.SSLError as error:
-        raise ConfigError(f"file {file} is no certificate; delete it to have one made") from error
-    return context
-
-
-def _self_signed() -> bytes:
-    """Make a key and a certificate for it, which a user may also trust by name, in PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Queuebit on this machine")])
-    now = datetime.now(UTC)
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=3_650))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True
-        )
-        .add_extension(identifier, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _feed(protocol: Any, data: bytes) -> None:

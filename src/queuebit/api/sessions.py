@@ -10,6 +10,7 @@ from queuebit.api.parts import AnyCall, Call, answer, nothing
 from queuebit.api.problems import INVALID_REQUEST, NO_SESSIONS, NOT_FOUND, SESSION_CLOSED
 from queuebit.api.text import Text
 from queuebit.api.times import wire_time, wire_time_or_none
+from queuebit.config import MockConfig
 from queuebit.core.events import WorkloadCancelRequested, WorkloadCloseRequested, WorkloadOpened
 from queuebit.core.model import Mode, Workload, WorkloadState
 from queuebit.core.usage import active_now_ms, workload_usage_ms
@@ -28,7 +29,7 @@ class SessionRequest(BaseModel):
     mode: Mode
     backend: Text | None = None
     backend_name: Text | None = None  # where `backend` is not given
-    max_ttl: Seconds | None = None  # None: the plan's maximum
+    max_ttl: Seconds | None = None  # None: the plan's default
     interactive_ttl: Seconds | None = None  # None: the plan's
     active_ttl: Seconds | None = None  # None: as max_ttl
 
@@ -111,9 +112,11 @@ async def cancel_session(call: AnyCall, session_id: str) -> Response:
 
 def _opened(call: Call, wish: SessionRequest) -> WorkloadOpened:
     """Check the wish against the plan, and fill in what is not said."""
-    plan = call.plan
-    if wish.mode is Mode.SESSION and not plan.sessions:
-        raise InvalidInput(  # decisions 10
+    plan, mode = call.plan, wish.mode
+    if mode is Mode.SESSION and plan.sessions == "batch":  # decisions 10
+        mode = Mode.BATCH
+    elif mode is Mode.SESSION and not plan.sessions:
+        raise InvalidInput(
             f"You are not authorized to run a session when using the {plan.name} plan.",
             NO_SESSIONS,
             "Create an instance of a different plan type or use a different execution mode.",
@@ -126,7 +129,13 @@ def _opened(call: Call, wish: SessionRequest) -> WorkloadOpened:
             INVALID_REQUEST,
             f"Use one of {names}.",
         )
-    max_ttl_s = wish.max_ttl or plan.max_ttl_s
+    if isinstance(call.parts.backend(backend), MockConfig):
+        raise InvalidInput(
+            f"{backend} is a mock, on which jobs run by themselves.",
+            INVALID_REQUEST,
+            "Open it on the real backend, and run its jobs with dry_run=True.",
+        )
+    max_ttl_s = wish.max_ttl or plan.default_ttl_s or plan.max_ttl_s
     _check_ttl("max_ttl", max_ttl_s, plan.max_ttl_s, f"the {plan.name} plan's maximum")
     active_ttl_s = wish.active_ttl or max_ttl_s
     _check_ttl("active_ttl", active_ttl_s, max_ttl_s, "its max_ttl")
@@ -138,7 +147,7 @@ def _opened(call: Call, wish: SessionRequest) -> WorkloadOpened:
         workload_id=str(uuid.uuid4()),
         instance=call.instance.name,
         backend=backend,
-        mode=wish.mode,
+        mode=mode,
         max_ttl_ms=max_ttl_s * 1000,
         interactive_ttl_ms=interactive_ttl_s * 1000,
         active_ttl_ms=active_ttl_s * 1000,

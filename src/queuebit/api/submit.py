@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -19,7 +20,9 @@ from queuebit.api.problems import (
     invalid,
     refused,
 )
+from queuebit.api.repeats import MARK, Submission
 from queuebit.api.sessions import unknown_session
+from queuebit.config import MockConfig
 from queuebit.core.events import JobSubmitted, Refusal, Rule
 from queuebit.engines.task import Outcome, Task
 from queuebit.errors import Conflict, InvalidInput, RequestError, ServiceFault
@@ -72,34 +75,72 @@ JOB_BODY = {"requestBody": {"required": True, "content": _CONTENT}}  # for the d
 
 @router.post("/jobs", response_model=JobCreated, openapi_extra=JOB_BODY)
 async def submit_job(call: AnyCall, request: Request) -> Response:
-    """Submit a job; on the answer it is stored for good."""
+    """Submit a job; on the answer it is stored for good.
+
+    The same again, because the first answer was lost, is answered with the job that it made
+    (docs/decisions.md).
+    """
     body = await request.body()
     wish, params = await read_wish(body)
+    repeats = call.parts.repeats
+    submission = await repeats.begin(request, body, f"{call.user.name}\n{call.instance.name}")
     del body
-    await check_wish(call, wish)
-    gone = asyncio.Event()
-    try:
-        created = await call.parts.undertakings.see_through(
-            _submit(call, request, wish, params, gone)
+    if not submission.job_id.done():
+        sent = _Sent(call, request, wish, params, submission)
+        try:
+            await call.parts.undertakings.see_through(_see_through(sent))
+        except asyncio.CancelledError:
+            sent.gone.set()
+            repeats.gone(submission)
+            raise
+    await repeats.answered(submission, request)
+    return answer(
+        JobCreated(
+            id=submission.job_id.result(),
+            backend=wish.backend,
+            session_id=_workload_id(call, wish),
+            private=wish.private or None,
         )
-    except asyncio.CancelledError:
-        gone.set()
+    )
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A submission under way."""
+
+    call: Call
+    request: Request
+    wish: JobRequest
+    params: bytes
+    submission: Submission
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nobody waits for it any more."""
+
+
+async def _see_through(sent: _Sent) -> None:
+    """Submit, and tell those who repeat it meanwhile what became of it."""
+    try:
+        await check_wish(sent.call, sent.wish)
+        job_id = await _submit(sent)
+    except BaseException:
+        sent.call.parts.repeats.failed(sent.submission)
         raise
-    return answer(created)
+    sent.submission.job_id.set_result(job_id)
 
 
-async def _submit(
-    call: Call, request: Request, wish: JobRequest, params: bytes, gone: asyncio.Event
-) -> JobCreated:
-    """Store, validate and submit; `gone` tells that nobody waits for it any more.
+async def _submit(sent: _Sent) -> str:
+    """Store, validate and submit; the job's id.
 
     Cut off, it would kill the worker that validates: any client could cost others their workers.
     """
+    call, wish = sent.call, sent.wish
     job_id, payloads = new_job_id(), call.parts.payloads
     try:
-        await asyncio.to_thread(payloads.write, job_id, PARAMS, params, durable=True)
+        await asyncio.to_thread(payloads.write, job_id, PARAMS, sent.params, durable=True)
         outcome = await validate(call, wish, job_id)
-        await _check_still_there(request, gone)
+        await _check_still_there(sent)
+        mark = sent.submission.mark()
+        await asyncio.to_thread(payloads.write, job_id, MARK, mark, durable=False)
     except BaseException:  # also when we are stopped: nobody knows of this job
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
@@ -107,21 +148,20 @@ async def _submit(
         job_id=job_id,
         instance=call.instance.name,
         backend=wish.backend,
-        workload_id=wish.session_id,
+        workload_id=_workload_id(call, wish),
         limit_ms=1_000 * (MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S)),
         estimated_ms=outcome.estimated_ms,
     )
     # From here on the driver may have stored the job, whatever becomes of this request.
-    step = await call.parts.send(event, _details(call, wish, job_id, request))
+    step = await call.parts.send(event, _details(call, wish, job_id, sent.request))
     if step.refusal is not None:
         await asyncio.to_thread(payloads.delete, job_id)
         raise _submit_refusal(step.refusal)
-    return JobCreated(
-        id=job_id,
-        backend=wish.backend,
-        session_id=wish.session_id,
-        private=wish.private or None,
-    )
+    return job_id
+
+
+def _workload_id(call: Call, wish: JobRequest) -> str | None:
+    return None if is_dry_run(call, wish) else wish.session_id
 
 
 def new_job_id() -> str:
@@ -162,6 +202,13 @@ async def check_wish(call: Call, wish: JobRequest) -> None:
         raise unknown_session(wish.session_id)
     if not workload.record.accepting_jobs:
         raise _session_closed(f"Session {wish.session_id} has been closed.")
+    if workload.record.backend != wish.backend and not is_dry_run(call, wish):
+        raise InvalidInput(
+            f"{workload.record.mode.capitalize()} {wish.session_id} is on backend "
+            f"{workload.record.backend}; the job is for {wish.backend}.",
+            INVALID_REQUEST,
+            "Send it without session_id, or to that backend.",
+        )
     max_ttl_s = workload.record.max_ttl_ms / 1000
     if wish.cost is not None and min(wish.cost, MAX_COST_S) > max_ttl_s:
         raise InvalidInput(  # decisions 9
@@ -170,6 +217,15 @@ async def check_wish(call: Call, wish: JobRequest) -> None:
             INVALID_REQUEST,
             "Ask for less, or open the workload with a larger max_time.",
         )
+
+
+def is_dry_run(call: Call, wish: JobRequest) -> bool:
+    """Whether it is for a mock.
+
+    The client sends a dry run inside a batch or session with its id, though that is on the real
+    backend: such a job takes nothing of it, and runs as if in job mode.
+    """
+    return isinstance(call.parts.backend(wish.backend), MockConfig)
 
 
 async def validate(
@@ -182,6 +238,7 @@ async def validate(
         stage=None,
         program_id=wish.program_id,
         backend=wish.backend,
+        calibrated=call.parts.driver.calibrated(wish.backend),
         only_estimate=only_estimate,
     )
     try:
@@ -201,9 +258,9 @@ async def validate(
     raise refused(outcome.status, error.message, error.code, error.solution)
 
 
-async def _check_still_there(request: Request, gone: asyncio.Event) -> None:
+async def _check_still_there(sent: _Sent) -> None:
     """Refuse for a client that went away: it would never learn the job's id."""
-    if gone.is_set() or await request.is_disconnected():
+    if sent.gone.is_set() or await sent.request.is_disconnected():
         raise InvalidInput("The client went away.", INVALID_REQUEST)
 
 

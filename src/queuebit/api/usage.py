@@ -7,6 +7,7 @@ from queuebit import scheduling
 from queuebit.api.identity import plan_id
 from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.times import wire_time
+from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Instance
 
 router = APIRouter(tags=["Instances"])
@@ -33,11 +34,14 @@ class InstanceUsage(BaseModel):
 
 @router.get("/instances/usage", response_model=InstanceUsage)
 async def read_usage(call: AnyCall) -> Response:
-    """Read what the instance has used in its window, and what it may use."""
+    """Read what the instance has used in its window, and what it may use.
+
+    A session that is active counts so far: by this its limit falls (decisions 3, 5).
+    """
     now = call.parts.clock.now()
     rules = rules_of(call)
     since = counts_since(rules, now)
-    used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+    used_ms = await call.parts.database.usage_ms(call.instance.name, since, now)
     limit_ms = rules.limit_ms
     return answer(
         InstanceUsage(
@@ -55,11 +59,11 @@ async def read_usage(call: AnyCall) -> Response:
 
 def rules_of(call: Call) -> Instance:
     """What the caller's instance may use."""
-    return next(
-        one for one in scheduling.instances(call.parts.config) if one.id == call.instance.name
-    )
+    return scheduling.instance(call.instance, call.plan)
 
 
 def counts_since(rules: Instance, now: int) -> int:
-    """From when on the usage of an instance counts."""
-    return rules.since if rules.window_ms is None else max(rules.since, now - rules.window_ms)
+    """From when on the usage of an instance counts: the ledger's windows roll by the hour."""
+    if rules.window_ms is None:
+        return rules.since
+    return max(rules.since, (now - rules.window_ms) // HOUR_MS * HOUR_MS)

@@ -83,6 +83,7 @@ class WorkloadFilters(BaseModel):
     created_after: datetime | None = None
     created_before: datetime | None = None
     user: Literal["me"] | None = None
+    include_mocks: bool = False
 
     def query(self, call: Call) -> WorkloadQuery:
         """Ask the store."""
@@ -102,6 +103,7 @@ class WorkloadFilters(BaseModel):
             tags=tuple(self.tags),
             created_after=from_wire_or_none(self.created_after),
             created_before=from_wire_or_none(self.created_before),
+            without=() if self.include_mocks or self.backend else call.parts.mocks,
         )
 
 

@@ -4,17 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
-from queuebit.cli.connection import Connection, Json, asks_service, segment
+from queuebit.cli.connection import Connection, Json, administers, segment
 from queuebit.cli.output import local_time, print_json, print_table
 
 Backend = Annotated[str, typer.Argument(metavar="BACKEND", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="What users are told.", show_default=False)]
 
 
-@asks_service
-def backends(connection: Connection, *, as_json: Json = False) -> None:
+@administers
+def backends(
+    connection: Connection,
+    *,
+    mocks: Annotated[bool, typer.Option("--mocks", help="And those of dry runs.")] = False,
+    as_json: Json = False,
+) -> None:
     """List the backends: whether they start jobs, how full they are, their next calibration."""
-    found = connection.get("/queuebit/backends")
+    found = connection.get("/queuebit/backends", include_mocks=mocks)
     if as_json:
         print_json(found)
         return
@@ -36,21 +41,21 @@ def backends(connection: Connection, *, as_json: Json = False) -> None:
     )
 
 
-@asks_service
+@administers
 def pause(connection: Connection, *, backend: Backend, reason: Reason = None) -> None:
     """Have a backend start no jobs; it accepts them, and what runs runs on."""
     _set_status(connection, backend, "paused", reason)
     typer.echo(f"Paused {backend}; jobs that run, and an active session, run on.")
 
 
-@asks_service
+@administers
 def maintenance(connection: Connection, *, backend: Backend, reason: Reason = None) -> None:
     """Take a backend offline; as when paused, it accepts jobs and starts none."""
     _set_status(connection, backend, "offline", reason)
     typer.echo(f"{backend} is in maintenance; jobs that run, and an active session, run on.")
 
 
-@asks_service
+@administers
 def resume(connection: Connection, *, backend: Backend) -> None:
     """Have a backend start jobs again."""
     _set_status(connection, backend, "online", None)

@@ -107,8 +107,9 @@ def checked_url(url: str) -> str:
 class Connection:
     """Requests with a key that the service has accepted."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: Login, *, needs_instance: bool = True) -> None:
         self.login = login
+        self._needs_instance = needs_instance
         # The environment's proxies are for the world outside; the service is not there.
         self._http = httpx.Client(base_url=login.url, timeout=TIMEOUT_S, trust_env=False)
         self.instance = ""  # name of the instance that is asked for
@@ -146,6 +147,8 @@ class Connection:
         if told:
             self.clock_ahead_s = parsedate_to_datetime(told).timestamp() - time.time()
         self._http.headers["Authorization"] = f"Bearer {token}"
+        if not self._needs_instance:
+            return
         instances = self.instances()
         self.instance = self._choose(instances)
         self._http.headers["Service-CRN"] = instances[self.instance]
@@ -195,14 +198,16 @@ class Connection:
         return answer
 
 
-def asks_service(command: Callable[..., None]) -> Callable[..., None]:
+def asks_service(
+    command: Callable[..., None], *, needs_instance: bool = True
+) -> Callable[..., None]:
     """Make a command of `command`, which is given a Connection before its own options."""
     own = inspect.signature(command, eval_str=True)
     whose = inspect.signature(find_login, eval_str=True)
 
     def run(**given: Any) -> None:
         login = find_login(**{key: given.pop(key) for key in whose.parameters})
-        with Connection(login) as connection:
+        with Connection(login, needs_instance=needs_instance) as connection:
             command(connection, **given)
 
     options = [*list(own.parameters.values())[1:], *whose.parameters.values()]
@@ -212,6 +217,11 @@ def asks_service(command: Callable[..., None]) -> Callable[..., None]:
     signature = own.replace(parameters=options)
     run.__signature__ = signature  # type: ignore[attr-defined] # typing knows no such attribute
     return run
+
+
+def administers(command: Callable[..., None]) -> Callable[..., None]:
+    """`asks_service` for what concerns no instance: an administrator may have none."""
+    return asks_service(command, needs_instance=False)
 
 
 def segment(name: str) -> str:

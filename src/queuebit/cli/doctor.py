@@ -29,7 +29,8 @@ from queuebit.cli.connection import (
     saved_login,
 )
 from queuebit.cli.output import print_json, print_table
-from queuebit.config import Config, load
+from queuebit.config import SIMULATED, Config, load
+from queuebit.devices import loading
 from queuebit.errors import QueuebitError
 
 FREE_BYTES_MIN = 1 << 30  # results of a day of work
@@ -91,6 +92,7 @@ def _findings(file: Path | None, data: Path | None, name: str) -> Iterator[Findi
     yield _folder(config.data)
     service, running = _service(config, name)
     yield service
+    yield _devices(config, running=running)
     yield _database(config, running=running)
     yield _login(name)
     yield from _variables()
@@ -176,6 +178,26 @@ def _port(config: Config) -> Finding:
             found=f"{where}: {error.strerror}",
             mend="if that is the service: queuebit login; if not: another --port",
         )
+
+
+def _devices(config: Config, *, running: bool) -> Finding:
+    """Make every device from outside, as a worker would; those of our own need only a snapshot."""
+    wrong = []
+    for backend in config.backends:
+        try:
+            loading.describe(backend)
+            if backend.device != SIMULATED and not running:
+                loading.make(backend)
+        except QueuebitError as error:
+            wrong.append(str(error))
+    if wrong:
+        return Finding(
+            check="devices",
+            found="; ".join(wrong),
+            mend="correct the backend, or install what it needs",
+            serious=True,
+        )
+    return Finding(check="devices", found=f"{len(config.backends)} backends can start")
 
 
 def _database(config: Config, *, running: bool) -> Finding:

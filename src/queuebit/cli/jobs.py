@@ -37,6 +37,7 @@ def jobs(  # noqa: PLR0913 - each is an option
         backend=backend,
         session_id=workload,
         tags=tag or None,
+        include_mocks=True,
     )
     if as_json:
         print_json(found)

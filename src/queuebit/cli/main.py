@@ -11,10 +11,12 @@ from queuebit.cli.backends import backends, maintenance, pause, resume
 from queuebit.cli.demo import demo
 from queuebit.cli.doctor import doctor
 from queuebit.cli.estimate import estimate
+from queuebit.cli.instances import app as instances
 from queuebit.cli.jobs import cancel, job, jobs
 from queuebit.cli.login import login
 from queuebit.cli.serve import serve
 from queuebit.cli.simulate import simulate
+from queuebit.cli.users import keys, users
 from queuebit.cli.why import watch, why
 from queuebit.cli.workloads import close, workloads
 from queuebit.errors import QueuebitError, RequestError
@@ -88,3 +90,6 @@ for command in (
     simulate,
 ):
     app.command()(command)
+
+for name, group in (("instances", instances), ("users", users), ("keys", keys)):
+    app.add_typer(group, name=name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuebit.config import Config, load
+from queuebit.config import BackendConfig, Config, load, mock_name
 from queuebit.errors import ConfigError, QueuebitError
 
 if TYPE_CHECKING:
@@ -106,9 +106,16 @@ def _greet(service: "Service", settings: Config) -> None:
         where += f" --data {settings.data}"
     typer.echo(f"Queuebit is at {service.url}")
     typer.echo(f"backends    {', '.join(backend.name for backend in settings.backends)}")
+    if alone := [one.name for one in settings.backends if not _has_mock(settings, one)]:
+        typer.echo(f"no dry run  {', '.join(alone)}: their mock would stand for others too")
     typer.echo(f"data        {settings.data}")
     typer.echo(f"log in      queuebit login{where}")
     typer.echo("Ctrl-C stops it; jobs and results are kept.")
+
+
+def _has_mock(settings: Config, backend: BackendConfig) -> bool:
+    names = {one.name for one in settings.offered}
+    return not settings.mocks or mock_name(backend.name) in names
 
 
 def is_loopback(host: str) -> bool:

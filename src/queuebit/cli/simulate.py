@@ -1,11 +1,13 @@
 """`queuebit simulate`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from queuebit.cli.output import console, print_json
+from queuebit.config import PLANS, PlanConfig
 from queuebit.config import load as load_config
 from queuebit.errors import QueuebitError
 from queuebit.scheduling import backends, instances
@@ -31,6 +33,11 @@ def simulate(  # noqa: PLR0913 - each is an option
     qpu_slots: Annotated[
         int | None,
         typer.Option(help="Jobs at once on a QPU.", rich_help_panel=WHAT_IFS),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="Plan of all instances, or of some: 'lab:open+class:flex'.",
+                     rich_help_panel=WHAT_IFS),
     ] = None,
     mode: Annotated[
         str | None,
@@ -90,17 +97,25 @@ def simulate(  # noqa: PLR0913 - each is an option
             "lanes": lanes,
             "qpus": qpus,
             "qpu_slots": qpu_slots,
+            "plan": plan,
             "mode": mode,
             "max_ttl": max_ttl,
             "interactive_ttl": interactive_ttl,
         }
         pairs = " ".join(f"{key}={value}" for key, value in flags.items() if value is not None)
         what_ifs = [*([pairs] if pairs else []), *(what_if or ())]
-        _simulate(trace, what_ifs, as_json=as_json, gantt=gantt, waits=waits)
+        plans = PLANS if config is None else load_config(config).plans
+        _simulate(trace, what_ifs, plans, as_json=as_json, gantt=gantt, waits=waits)
 
 
-def _simulate(
-    file: Path, what_ifs: list[str], *, as_json: bool, gantt: Path | None, waits: Path | None
+def _simulate(  # noqa: PLR0913 - as above
+    file: Path,
+    what_ifs: list[str],
+    plans: Iterable[PlanConfig],
+    *,
+    as_json: bool,
+    gantt: Path | None,
+    waits: Path | None,
 ) -> None:
     """Simulate the trace as it is and with each what-if."""
     # Pydantic's models and numpy would slow every other command down.
@@ -115,7 +130,7 @@ def _simulate(
             picture.assert_drawable(drawing)
     cases = [WhatIf(), *(WhatIf.parse(text) for text in what_ifs)]
     trace = read(file)
-    histories = [(case.name, run(case.apply(trace))) for case in cases]
+    histories = [(case.name, run(case.apply(trace, plans))) for case in cases]
     reports = [make_report(name, history) for name, history in histories]
     if as_json:
         print_json([table.as_json(report) for report in reports])
@@ -133,8 +148,13 @@ def _export(file: Path, data: Path | None, config: Path | None) -> None:
     from queuebit.store.history import read_history  # noqa: PLC0415
 
     settings = load_config(config, data=data)
-    jobs, workloads = read_history(settings.database_url)
-    trace = export(jobs, workloads, backends=backends(settings), instances=instances(settings))
+    jobs, workloads, owned = read_history(settings.database_url)
+    trace = export(
+        jobs,
+        workloads,
+        backends=backends(settings),
+        instances=instances(owned, settings.plans),
+    )
     write(trace, file)
     typer.echo(f"Wrote {len(jobs)} jobs and {len(workloads)} workloads to {file}.")
 

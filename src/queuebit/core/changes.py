@@ -16,7 +16,7 @@ from queuebit.core.model import (
     Workload,
     WorkloadState,
 )
-from queuebit.core.moves import to_stage, to_state, to_status
+from queuebit.core.moves import interrupted, to_stage, to_state, to_status
 from queuebit.core.reasons import STOPPED_AT_LIMIT
 from queuebit.core.usage import charged_when_stopped
 
@@ -38,7 +38,7 @@ class Changes:
         was_running = job.status is JobStatus.RUNNING
         if was_running:
             job = to_stage(job, None)
-        self.save(replace(to_status(job, status), ended_at=at, usage_ms=usage_ms, reason=reason))
+        self.save(to_status(job, status, ended_at=at, usage_ms=usage_ms, reason=reason))
         workload = self.index.workload_of(job)
         # A session is charged for its wall clock, not for its jobs (semantics 5.1).
         if workload is None or workload.mode is Mode.BATCH:
@@ -73,38 +73,52 @@ class Changes:
     def move(self, workload: Workload, to: WorkloadState, at: int, why: str) -> Workload:
         """Move a workload; a session's active window that ends is charged (semantics 5.1)."""
         moved = to_state(workload, to, at, why)
+        self._save_charged(workload, moved, at)
+        return moved
+
+    def interrupt(self, session: Workload, left_at: int, back_at: int | None) -> None:
+        """End the window of an active session with the service; it may begin anew `back_at`."""
+        self._save_charged(session, interrupted(session, left_at, back_at), left_at)
+
+    def _save_charged(self, workload: Workload, moved: Workload, at: int) -> None:
         self.save(moved)
         if workload.mode is Mode.SESSION:
             window_ms = moved.active_ms - workload.active_ms
             self.charge(Charge(instance=workload.instance, at=at, ms=window_ms))
-        return moved
 
     def charge(self, charge: Charge) -> None:
         """Charge an instance, and note that it has reached its limit."""
         was_limited = self.ledger.is_limited(charge.instance)
         self.ledger.add(charge)
         if self.ledger.is_limited(charge.instance):
-            self.note_over_cost(charge.instance)
-            if not was_limited:
-                self.index.stand_back(charge.instance)
+            self.reach_limit(charge.instance, is_news=not was_limited)
+
+    def reach_limit(self, instance: str, *, is_news: bool = True) -> None:
+        """An instance has used all that it may; `is_news`: it had not before."""
+        self.note_over_cost(instance)
+        if is_news:
+            self.index.stand_back(instance)
 
     def note_over_cost(self, instance: str) -> None:
         """An instance is at its limit: what it has running stops, if its plan says so."""
         if self.ledger.instances[instance].on_limit is OnLimit.STOP:
             self._over_cost[instance] = None
 
-    def stop_over_cost(self, now: int) -> None:
+    def stop_over_cost(self, now: int) -> list[str]:
         """Stop what instances at their cost limit have running or active (decisions 3).
 
         Their active workloads end with it: they would hold the backend, and nothing more starts.
+        Returns these, by id.
         """
+        stopped: list[str] = []
         if not self._over_cost:
-            return
+            return stopped
         # A late look may find that the window has rolled meanwhile.
         stopping = {one for one in self._over_cost if self.ledger.is_limited(one)}
         self._over_cost.clear()
         for workload in sorted(self.index.workloads.values(), key=lambda workload: workload.seq):
             if workload.instance in stopping and workload.state is WorkloadState.ACTIVE:
+                stopped.append(workload.id)
                 self.stop_accepting(workload.id, "instance_limit_reached")
                 self.end_queued(workload.id, JobStatus.CANCELLED, now, STOPPED_AT_LIMIT)
         lanes = [id_ for queues in self.index.backends.values() for id_ in queues.lanes]
@@ -113,6 +127,7 @@ class Changes:
                 self.step.commands.append(StopJob(job.id))
                 usage_ms = charged_when_stopped(job, now)
                 self.end(job, JobStatus.CANCELLED, now, usage_ms=usage_ms, reason=STOPPED_AT_LIMIT)
+        return stopped
 
     def save(self, record: Record) -> None:
         """Put a new or changed record into the step and the lines."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from queuebit.core.model import BackendStatus, Mode, Reason, Record, Stage
+from queuebit.core.model import BackendStatus, Charge, Instance, Mode, Reason, Record, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +95,22 @@ class CalibrationEnded:
     run: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSet:
+    """An instance is new, or may use something else than before.
+
+    `charges` are what it was charged before, as far as it may count now.
+    """
+
+    instance: Instance
+    charges: tuple[Charge, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Restarted:
     """The service came back: whatever ran in its workers is lost."""
+
+    last_at: int | None = None  # when it is last known to have been there; None: until just now
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,7 @@ Event = (
     | WorkloadCancelRequested
     | BackendStatusSet
     | CalibrationEnded
+    | InstanceSet
     | Restarted
     | Tick
 )

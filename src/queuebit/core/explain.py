@@ -6,7 +6,7 @@ What belongs to other instances is counted and never named.
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from queuebit.core import policy
+from queuebit.core import calibrations, policy
 from queuebit.core.ahead import Ahead, ahead_of_queued, ahead_of_ready
 from queuebit.core.model import (
     BackendStatus,
@@ -142,7 +142,7 @@ class _Case:
             return self._told(Hold.NO_BACKEND, self._unconfigured(), ahead)
         if state.calibrating is not None:
             reason = f"The QPU of {name} is being calibrated ({state.calibrating})."
-            return self._told(Hold.CALIBRATION, reason, ahead)
+            return replace(self._told(Hold.CALIBRATION, reason, ahead), until=self._calibrated_at())
         if state.due and self._queues.session is None:
             reason = f"A calibration ({state.due[0]}) is due, and goes first on the QPU of {name}."
             return self._told(Hold.CALIBRATION, reason, ahead)
@@ -234,14 +234,22 @@ class _Case:
     def _draining(self, ahead: Ahead) -> Explanation:
         """The session of the job is next in line."""
         reason = f"Its session is next in line for {self._job.backend} and {self._waits_for()}."
-        hold = Hold.DRAINING if self._queues.lanes else Hold.CALIBRATION
-        return self._told(hold, reason, ahead)
+        if self._queues.lanes:
+            return self._told(Hold.DRAINING, reason, ahead)
+        return replace(self._told(Hold.CALIBRATION, reason, ahead), until=self._calibrated_at())
+
+    def _calibrated_at(self) -> int | None:
+        """When all calibrations end that have the QPU or are due; None: none has it yet."""
+        state, backend = self._state, self._queues.backend
+        at = calibrations.ends_at(state, backend)
+        more_ms = sum(c.lasts_ms for c in backend.calibrations if c.kind in state.due)
+        return None if at is None else at + more_ms
 
     def _limited(self, ahead: Ahead) -> Explanation:
         ledger = self._scheduler.ledger
         instance = ledger.instances[self._job.instance]
         assert instance.limit_ms is not None
-        used_ms = ledger.used_ms(instance.id)
+        used_ms = ledger.so_far_ms(instance.id)
         reason = (
             f"Your instance has used {used_ms / 1000:g} s of QPU time, and may use "
             f"{instance.limit_ms / 1000:g} s; its jobs wait "
@@ -257,7 +265,7 @@ class _Case:
     def _relieved_at(self, limit_ms: int, window_ms: int) -> int | None:
         """When enough of the instance's usage has left its window; None: never, the limit is 0."""
         ledger, instance = self._scheduler.ledger, self._job.instance
-        left_ms = ledger.used_ms(instance)
+        left_ms = ledger.so_far_ms(instance)
         for charge in ledger.charges():  # by the hour, the oldest of an instance first
             if charge.instance == instance:
                 left_ms -= charge.ms

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from heapq import heapify, heappop, heappush
 
+from queuebit.core import calibrations
 from queuebit.core.events import (
     CalibrationEnded,
     Command,
@@ -184,12 +185,9 @@ class Forward:
                 assert began is not None
                 yield began + self._duration(job, stage), _ended(job, stage)
         for name, state in sorted(self._scheduler.index.states.items()):
-            backend = self._scheduler.index.backends[name].backend
-            for calibration in backend.calibrations:
-                if calibration.kind == state.calibrating:
-                    # When it began is not on record; on the average it is half over.
-                    at = self._now + calibration.lasts_ms // 2
-                    yield at, CalibrationEnded(backend=name, run=state.run)
+            at = calibrations.ends_at(state, self._scheduler.index.backends[name].backend)
+            if at is not None:
+                yield at, CalibrationEnded(backend=name, run=state.run)
 
     def _duration(self, job: Job, stage: Stage) -> int:
         return max(0, self._durations(job, stage))

@@ -221,6 +221,11 @@ class Index:
             self.workloads[workload.id] = workload
         is_active = workload.state is WorkloadState.ACTIVE
         if workload.mode is Mode.SESSION:
+            self.ledger.watch(workload)
+            if workload.state is WorkloadState.CLOSED:
+                queues.sessions.discard(workload.id)
+            else:
+                queues.sessions.add(workload.id)
             if is_active:
                 queues.session = workload.id
             elif queues.session == workload.id:

@@ -38,6 +38,7 @@ def check(scheduler: Scheduler, now: int) -> None:
         instances=scheduler.ledger.instances.values(),
         charges=scheduler.ledger.charges(),
     )
+    rebuilt.ledger.roll(now)
     assert picture(rebuilt) == picture(scheduler)
 
 
@@ -51,7 +52,7 @@ def picture(scheduler: Scheduler) -> dict[str, Any]:
         "queued": {id_: list(line) for id_, line in index.queued.items()},
         "unfinished": dict(index.unfinished),
         "pending": {instance: n for instance, n in index.pending.items() if n},
-        "used": {id_: scheduler.ledger.used_ms(id_) for id_ in scheduler.ledger.instances},
+        "used": {id_: scheduler.ledger.so_far_ms(id_) for id_ in scheduler.ledger.instances},
         "deadline": scheduler.next_deadline(),
         "backends": {name: _lines(scheduler, queues) for name, queues in index.backends.items()},
     }
@@ -88,6 +89,7 @@ def _lines(scheduler: Scheduler, queues: BackendQueues) -> dict[str, Any]:
         "ready": sorted({entry for entry in queues.ready if ready(*entry)}),
         "lanes": queues.lanes,
         "qpu": queues.qpu,
+        "sessions": queues.sessions,
         "session": queues.session,
         "drain": queues.drain,
     }
@@ -179,7 +181,11 @@ def _standing(scheduler: Scheduler, queues: BackendQueues) -> list[Job]:
 def _check_calibration(scheduler: Scheduler, queues: BackendQueues) -> None:
     """A calibration has the QPU alone, and never while a session is active (decisions 6)."""
     state = scheduler.index.states[queues.backend.name]
+    assert (state.calibrating is None) == (state.calibrating_since is None)
+    assert 0 <= state.drawn <= state.run
+    assert not state.drawn or state.calibrated_at is not None
     if state.calibrating is not None:
+        assert state.drawn < state.run
         assert not queues.qpu
         assert queues.session is None
     kinds = [kind for kind, _ in state.scheduled] + [*state.due]

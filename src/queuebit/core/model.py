@@ -143,6 +143,19 @@ class Calibration:
     kind: str
     every_ms: int  # from the end of one to when the next is due
     lasts_ms: int
+    drift: float = 0.0  # how far it scatters the device's values; 0: it leaves them as they are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """How a calibration left a backend: all that its properties are made of beside its snapshot.
+
+    Whoever has this makes the same properties, in whatever process (devices/drift.py).
+    """
+
+    at: int  # end of the calibration
+    drawn: int = 0  # number of the calibration that drew the values; 0: none has
+    drift: float = 0.0  # and how far it scattered them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,13 +186,23 @@ class BackendState:
     scheduled: tuple[tuple[str, int], ...] = ()  # kinds of calibration, and when each is due
     due: tuple[str, ...] = ()  # kinds that wait for the QPU, first due first
     calibrating: str | None = None  # the kind that has the QPU; None: none has
+    calibrating_since: int | None = None  # None: none has
     run: int = 0  # calibrations started; news of an earlier one is ignored
     calibrated_at: int | None = None  # end of the latest calibration; None: none yet
+    drawn: int = 0  # `run` of the latest one that drew new values; 0: none has
+    drift: float = 0.0  # and how far it scattered them
 
     @property
     def backend(self) -> str:
         """The backend's name, as other records have it."""
         return self.id
+
+    @property
+    def calibrated(self) -> Calibrated | None:
+        """How the latest calibration left it; None: none yet."""
+        if self.calibrated_at is None:
+            return None
+        return Calibrated(at=self.calibrated_at, drawn=self.drawn, drift=self.drift)
 
 
 Record = Job | Workload | BackendState

@@ -4,6 +4,7 @@ What is not in a table does not happen. docs/states.md is drawn from the tables.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from queuebit.core.events import JobSubmitted, WorkloadOpened
 from queuebit.core.model import Job, JobStatus, Stage, Workload, WorkloadState
@@ -48,16 +49,16 @@ WORKLOAD_MOVES = frozenset(
 )
 
 
-def to_status(job: Job, to: JobStatus) -> Job:
-    """`job` with another status."""
+def to_status(job: Job, to: JobStatus, **changes: Any) -> Job:
+    """`job` with another status, and what changes with it: each copy takes time."""
     assert (job.status, to) in JOB_MOVES, f"{job.id}: {job.status} -> {to}"
-    return replace(job, status=to)
+    return replace(job, status=to, **changes)
 
 
-def to_stage(job: Job, to: Stage | None) -> Job:
-    """`job` in another stage."""
+def to_stage(job: Job, to: Stage | None, **changes: Any) -> Job:
+    """`job` in another stage, and what changes with it."""
     assert (job.stage, to) in STAGE_MOVES, f"{job.id}: {job.stage} -> {to}"
-    return replace(job, stage=to)
+    return replace(job, stage=to, **changes)
 
 
 def to_state(workload: Workload, to: WorkloadState, at: int, why: str) -> Workload:
@@ -120,6 +121,18 @@ def opened(event: WorkloadOpened, seq: int, now: int) -> Workload:
         idle_since=now,
         transitions=((WorkloadState.OPEN, now),),
     )
+
+
+def interrupted(session: Workload, left_at: int, back_at: int | None) -> Workload:
+    """An active session whose window ended with the service, and begins anew if it is `back_at`.
+
+    decisions 23: nobody is charged for time in which the QPU was not there.
+    """
+    away = to_state(session, WorkloadState.INACTIVE, left_at, "service_down")
+    if back_at is None:
+        return away
+    back = to_state(away, WorkloadState.ACTIVE, back_at, "service_back")
+    return replace(back, idle_since=session.idle_since)
 
 
 def begun_again(job: Job) -> Job:

@@ -71,6 +71,15 @@ def idle_ttl_at(workload: Workload) -> int | None:
     return workload.idle_since + workload.interactive_ttl_ms
 
 
+def over_away_at(workload: Workload, *, has_queued: bool) -> int | None:
+    """When time ends the window of an active workload of which nothing runs.
+
+    That of its active TTL does not, for it counts active time only (decisions 19, 23).
+    """
+    instants = (max_ttl_at(workload, has_queued=has_queued), idle_ttl_at(workload))
+    return min((at for at in instants if at is not None), default=None)
+
+
 def deadline(workload: Workload, *, has_queued: bool) -> int | None:
     """The earliest instant at which time alone changes the workload; None if it never does."""
     instants = (

@@ -30,6 +30,8 @@ class BackendQueues:
     """Running jobs."""
     qpu: set[str] = field(default_factory=set)
     """Running jobs in their quantum stage."""
+    sessions: set[str] = field(default_factory=set)
+    """Sessions that are not closed: without any, none is looked for."""
     session: str | None = None
     """The active session; None if none is."""
     drain: str | None = None

@@ -15,6 +15,7 @@ from queuebit.core.events import (
     BackendStatusSet,
     CalibrationEnded,
     Event,
+    InstanceSet,
     JobCancelRequested,
     JobSubmitted,
     Refusal,
@@ -96,18 +97,19 @@ class Scheduler:
     def handle(self, event: Event, now: int) -> Step:
         """Decide what `event` brings about; `now` is in ms since the epoch and never steps back."""
         self._changes.step = Step()
+        if isinstance(event, Restarted):  # before what fell due while it was away
+            self._come_back(event, now)
         self._expire(now)
-        for instance in self.ledger.roll(now):
-            self.index.stand_again(instance)
+        self._roll(now)
         self._changes.step.refusal = self._apply(event, now)
         self._settle(now)
         return self._changes.step
 
     def next_deadline(self) -> int | None:
         """When `handle(Tick(), ...)` is next due; None: only events bring anything about."""
-        due, relief = self._changes.deadlines.first(), self.ledger.next_relief()
-        instants = ([] if due is None else [due[0]]) + ([] if relief is None else [relief])
-        return min(instants, default=None)
+        due, reach = self._changes.deadlines.first(), self.ledger.next_reach()
+        instants = [self.ledger.next_relief(), *(one[0] for one in (due, reach) if one is not None)]
+        return min((at for at in instants if at is not None), default=None)
 
     # -- what happened
 
@@ -136,6 +138,8 @@ class Scheduler:
                 self._changes.save(replace(state, status=event.status, status_reason=event.reason))
             case CalibrationEnded():
                 self._end_calibration(event, now)
+            case InstanceSet(instance=instance, charges=charges):
+                self._set_instance(instance, charges, now)
             case Restarted():
                 self._restart(now)
             case Tick():
@@ -143,6 +147,13 @@ class Scheduler:
             case _:  # pragma: no cover - mypy sees to it
                 assert_never(event)
         return None
+
+    def _set_instance(self, instance: Instance, charges: Iterable[Charge], now: int) -> None:
+        """Its place in the fair share, and whether it is at its limit, may be others now."""
+        self.ledger.set(instance, charges)
+        self.index.stand_again(instance.id)
+        if self.ledger.is_limited(instance.id):
+            self._stop_at_limit(instance.id, now)
 
     def _submit(self, event: JobSubmitted, now: int) -> Refusal | None:
         workload = None
@@ -182,17 +193,17 @@ class Scheduler:
             return  # late or repeated news: its cancel or a restart was faster
         match event.stage:
             case Stage.PREPARE:
-                job = to_stage(job, Stage.READY)
                 known_ms = (
                     event.estimated_ms if event.estimated_ms is not None else job.estimated_ms
                 )
-                self._changes.save(replace(job, ready_at=now, estimated_ms=known_ms))
+                self._changes.save(to_stage(job, Stage.READY, ready_at=now, estimated_ms=known_ms))
             case Stage.QUANTUM:
                 if job.limit_ms is not None and event.usage_ms > job.limit_ms:
                     self._run_too_long(job, now)
                     return
-                job = to_stage(job, Stage.FINISH)
-                self._changes.save(replace(job, quantum_ended_at=now, usage_ms=event.usage_ms))
+                self._changes.save(
+                    to_stage(job, Stage.FINISH, quantum_ended_at=now, usage_ms=event.usage_ms)
+                )
                 self._changes.step.commands.append(RunStage(job.id, job.run, Stage.FINISH))
             case Stage.FINISH:
                 self._changes.end(job, JobStatus.COMPLETED, now, usage_ms=job.usage_ms)
@@ -218,8 +229,39 @@ class Scheduler:
         backend = self.index.backends[event.backend].backend
         self._changes.save(calibrations.ended(state, backend, now))
 
+    def _come_back(self, event: Restarted, now: int) -> None:
+        """Whatever ran starts again from the beginning and is charged once (decisions 23).
+
+        While the service was away no job had the QPU, and none had its limit of it.
+        """
+        running = [job for job in self.jobs.values() if job.status is JobStatus.RUNNING]
+        for job in sorted(running, key=lambda job: job.seq):
+            self._changes.save(begun_again(job))
+            if self.index.backends[job.backend].backend.lanes:  # else not configured: it waits
+                self._changes.step.commands.append(RunStage(job.id, job.run + 1, Stage.PREPARE))
+        if event.last_at is None:
+            return
+        at_work = {job.workload_id for job in running}
+        active = [queues.session for queues in self.index.backends.values() if queues.session]
+        for session in sorted((self.workloads[id_] for id_ in active), key=lambda one: one.seq):
+            assert session.activated_at is not None
+            left_at = max(session.activated_at, event.last_at)
+            if left_at < now:
+                self._interrupt(session, left_at, now, is_at_work=session.id in at_work)
+
+    def _interrupt(self, session: Workload, left_at: int, now: int, *, is_at_work: bool) -> None:
+        """End the window of an active session with the service; it begins anew unless it is over.
+
+        Its timers went on meanwhile: where one ends it, there was nothing to come back to.
+        """
+        over_at = policy.over_away_at(session, has_queued=self.index.has_queued(session.id))
+        if is_at_work or over_at is None or over_at > now:
+            self._changes.interrupt(session, left_at, now)
+        elif over_at > left_at:  # else it was over before, and ends at that instant
+            self._changes.interrupt(session, left_at, None)
+
     def _restart(self, now: int) -> None:
-        """Whatever ran starts again from the beginning and is charged once (decisions 23)."""
+        """Plan the calibrations, and look whether limits are others than before."""
         for name, queues in self.index.backends.items():
             state = self.index.states[name]
             planned = calibrations.scheduled(state, queues.backend, now)
@@ -228,17 +270,18 @@ class Scheduler:
         for instance in self.ledger.instances:  # a limit may be another than before
             if self.ledger.is_limited(instance):
                 self._changes.note_over_cost(instance)
-        running = [job for job in self.jobs.values() if job.status is JobStatus.RUNNING]
-        for job in sorted(running, key=lambda job: job.seq):
-            self._changes.save(begun_again(job))
-            if self.index.backends[job.backend].backend.lanes:  # else not configured: it waits
-                self._changes.step.commands.append(RunStage(job.id, job.run + 1, Stage.PREPARE))
 
     # -- what time brings
 
     def _expire(self, now: int) -> None:
         """Let everything happen that fell due by `now`, in order, each at its own instant."""
-        while (due := self._changes.deadlines.first()) is not None and due[0] <= now:
+        while True:
+            due, reach = self._changes.deadlines.first(), self.ledger.next_reach()
+            if reach is not None and reach[0] <= now and (due is None or reach[0] < due[0]):
+                self._reach_limit(*reach)
+                continue
+            if due is None or due[0] > now:
+                return
             at, record_id = due
             job = self.jobs.get(record_id)
             if job is not None:
@@ -259,6 +302,23 @@ class Scheduler:
                 self._close_if_done(workload.id, at)
             else:  # interactive TTL (semantics 3.2)
                 self._changes.move(workload, WorkloadState.INACTIVE, at, "interactive_ttl_reached")
+
+    def _reach_limit(self, at: int, instance: str) -> None:
+        """The time of active sessions brings their instance to its limit (semantics 5.5)."""
+        self._roll(at)
+        if not self.ledger.is_limited(instance):
+            return  # a late look: some of its usage had left the window by then
+        self._stop_at_limit(instance, at)
+
+    def _stop_at_limit(self, instance: str, at: int) -> None:
+        self._changes.reach_limit(instance)
+        for workload_id in self._changes.stop_over_cost(at):
+            self._close_if_done(workload_id, at)
+
+    def _roll(self, now: int) -> None:
+        """Let usage leave the windows of instances: they may stand further ahead."""
+        for instance in self.ledger.roll(now):
+            self.index.stand_again(instance)
 
     def _reach_ttl(self, workload: Workload, at: int, which: str) -> None:
         """Nothing more is accepted or started; what runs, runs on (guide, "Batch length")."""
@@ -312,7 +372,7 @@ class Scheduler:
         decisions 12: from then on nothing new starts except what active batches had queued before.
         """
         queues = self.index.backends[backend]
-        if queues.session is not None or queues.drain is not None:
+        if not queues.sessions or queues.session is not None or queues.drain is not None:
             return
         job = self.index.first_normal(queues)
         workload = None if job is None else self.index.workload_of(job)
@@ -325,7 +385,7 @@ class Scheduler:
             if workload.state is not WorkloadState.ACTIVE:
                 workload = self._changes.move(workload, WorkloadState.ACTIVE, now, "session_active")
             self._changes.save(replace(workload, last_job_started_at=now))
-        job = replace(to_status(job, JobStatus.RUNNING), run=job.run + 1, started_at=now)
+        job = to_status(job, JobStatus.RUNNING, run=job.run + 1, started_at=now)
         self._changes.save(to_stage(job, Stage.PREPARE))
         self._changes.step.commands.append(RunStage(job.id, job.run, Stage.PREPARE))
 
@@ -336,10 +396,10 @@ class Scheduler:
             return
         if state.due and queues.session is None:
             if not queues.qpu:
-                self._calibrate(calibrations.started(state))
+                self._calibrate(calibrations.started(state, now))
             return
         while queues.has_free_qpu and (job := self.index.take_ready(queues)) is not None:
-            self._changes.save(replace(to_stage(job, Stage.QUANTUM), quantum_started_at=now))
+            self._changes.save(to_stage(job, Stage.QUANTUM, quantum_started_at=now))
             self._changes.step.commands.append(RunStage(job.id, job.run, Stage.QUANTUM))
 
     def _calibrate(self, state: BackendState) -> None:

@@ -31,6 +31,7 @@ class Noise:
         self._operations = {name: target.operation_from_name(name) for name in self._known}
         self._qubits = [in_si(entries) for entries in snapshot.properties()["qubits"]]
         self._errors: dict[tuple[str, Wires], Array | None] = {}
+        self._twirls: dict[tuple[str, Wires], Array | None] = {}
         self._gates: dict[tuple[str, Wires], Array] = {}
 
     def coherence(self, qubit: int) -> tuple[float, float]:
@@ -49,6 +50,14 @@ class Noise:
         if key not in self._errors:
             self._errors[key] = self._build(name, qubits)
         return self._errors[key]
+
+    def twirl(self, name: str, qubits: Wires) -> Array | None:
+        """Chances of each Pauli, shape (4**n,), when `error` is twirled; None if it is perfect."""
+        key = (name, qubits)
+        if key not in self._twirls:
+            error = self.error(name, qubits)
+            self._twirls[key] = None if error is None else ptm.pauli_probabilities(error)
+        return self._twirls[key]
 
     def gate(self, name: str, qubits: Wires, operation: Gate) -> Array:
         """A gate without parameters together with its error."""

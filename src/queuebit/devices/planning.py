@@ -1,12 +1,15 @@
 """By which method a part of a circuit runs: predicted seconds and bytes, limits, refusals."""
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from queuebit import memory
+from queuebit.devices.clifford import count_not_clifford
 from queuebit.devices.ordering import Step, steps
 from queuebit.devices.reading import CLASSICAL, Part
 from queuebit.errors import InvalidInput
@@ -19,6 +22,10 @@ CACHED_NUMBERS = 2**20
 SHOT_STEP_S = 2e-6  # one operation of one trajectory
 AMPLITUDE_S = 2e-9  # each amplitude of a state vector that it touches
 BOND_S = 1e-5  # one two-qubit operation on a matrix product state, times its bond dimension squared
+TEXT_S = 2e-5  # one operation of a stabilizer circuit, while it is built
+TABLEAU_S = 4e-6  # and once for every set of values
+FRAME_S = 1e-9  # and for every shot
+FLIP_S = 1e-8  # each bit, while readout errors are drawn
 
 EARLY_QUBITS = 7
 """Parts from this size on measure and drop qubits early; smaller ones draw all bits at the end."""
@@ -32,6 +39,16 @@ DRAWING_BYTES = 5
 """For each bit while it is drawn: a random number of 4 bytes and the outcome."""
 COPIES = 4
 """Arrays of a state's size that exist at once while an operation is applied."""
+SHOT_BYTES = 24
+"""For each shot while its bits are drawn from an exact state."""
+TEXT_BYTES = 1_500
+"""For each operation of a stabilizer circuit: itself, its noise as text and as Stim holds it."""
+FRAME_BYTES = 16
+"""For each measured bit of a stabilizer circuit while its readout error is drawn."""
+FRAMES_MAX = 2**14
+"""Shots of a stabilizer circuit at once; more are not faster."""
+OUTCOME_BYTES = 800
+"""For each trajectory: its outcome as Aer gives it, a text in a dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +72,46 @@ class Plan:
     """How one part runs."""
 
     method: str
-    """"density_matrix" (exact), "statevector" or "matrix_product_state" (trajectories)."""
+    """"density_matrix" (exact), "stabilizer" (Clifford), "statevector" or "matrix_product_state"
+    (trajectories)."""
+    rows: NDArray[np.intp]
+    """Which sets of values run so."""
     steps: list[Step]
     cost: Cost
     rows_at_once: int
     shots_at_once: int
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One part to plan."""
+
+    part: Part
+    rows: int
+    """Sets of values."""
+    shots: int
+    """Of each set."""
+    label: str
+    """The circuit that it belongs to, for refusals."""
+    clifford: Callable[[], NDArray[np.bool_]]
+    """At which sets of values it is Clifford; asked only where it matters, for that takes time."""
+
+
 def default_limits() -> Limits:
-    """Half of the memory that is available now, because other workers need some too."""
-    return Limits(_available_bytes() // 2)
+    """Half of the memory that is available now, because other workers need some too.
+
+    And no more than most of what this process may still take: predictions are not exact.
+    """
+    left = memory.left_bytes()
+    half = memory.available_bytes() // 2
+    return Limits(half if left is None else min(half, left * 3 // 4))
 
 
-def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> None:
-    """Refuse results that do not fit: (sets of values, shots, bits) of every experiment."""
+def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> Limits:
+    """What results leave of the limits: (sets of values, shots, bits) of every experiment.
+
+    Refuses results that do not fit.
+    """
     total = sum(prod(shape) for shape in shapes)
     largest = max([prod(shape) for shape in shapes], default=0)
     needed = total + largest * DRAWING_BYTES
@@ -79,39 +122,78 @@ def check_output(shapes: Sequence[tuple[int, int, int]], limits: Limits) -> None
             code=3248,
             solution="Use fewer shots, fewer parameter sets or fewer measured qubits in one job.",
         )
+    return replace(limits, memory_bytes=limits.memory_bytes - needed)
 
 
-def surely_fits(*, qubits: int, operations: int, runs: int, limits: Limits) -> bool:
+def surely_fits(*, qubits: int, operations: int, runs: int, bits: int, limits: Limits) -> bool:
     """Whether `plan` refuses no part of a circuit, judged by its size; False: perhaps it does.
 
-    No part has more than these `qubits` and `operations`, none of them control flow. `runs` are
-    sets of values times shots. A part may then run as a state vector, at the worst.
+    No part has more than these `qubits`, `operations` and `bits`, none of them control flow. `runs`
+    are sets of values times shots. A part may then run as a state vector, at the worst.
     """
     if qubits >= VECTOR_QUBITS:
         return False
-    cost = _vector_cost(qubits, operations, runs)
+    cost = _vector_cost(qubits, operations, runs, bits)
     return cost.memory_bytes <= limits.memory_bytes and cost.seconds <= limits.seconds
 
 
-def plan(part: Part, rows: int, shots: int, limits: Limits, label: str) -> Plan:
-    """The best way to run `part`; refuses what none can run within `limits`."""
-    best = _exact(part, rows, shots, limits)
+def plan(task: Task, limits: Limits) -> list[Plan]:
+    """The best ways to run a part, each for some of its sets of values.
+
+    Refuses what none can run within `limits`.
+    """
+    every = np.arange(task.rows)
+    best = _exact(task, every, limits)
     if best is not None and best.cost.seconds <= EXACT_PATIENCE_S:
-        return best
+        return [best]
+    able = task.clifford()
+    quick = _stabilizer(task, every[able], limits)
+    if quick is None:
+        return [_general(task, every, limits)]
+    if able.all():
+        return [quick]
+    rest = _general(task, every[~able], limits)
+    if rest.method == "density_matrix":
+        # Exact noise at some values and twirled noise at others would bend a curve over them.
+        return [_general(task, every, limits)]
+    return [quick, rest]
+
+
+def _general(task: Task, rows: NDArray[np.intp], limits: Limits) -> Plan:
+    """The fastest of the methods that can run any part."""
+    best = _exact(task, rows, limits)
     found = [] if best is None else [best]
     found += [
-        Plan(method, [], cost, rows, shots)
-        for method, cost in _trajectories(part, rows, shots).items()
+        Plan(method, rows, [], cost, len(rows), task.shots)
+        for method, cost in _trajectories(task.part, len(rows), task.shots).items()
         if cost.memory_bytes <= limits.memory_bytes
     ]
     found = [one for one in found if one.cost.seconds <= limits.seconds]
     if not found:
-        raise _refusal(part, rows, shots, limits, label)
+        raise _refusal(task, len(rows), limits)
     return min(found, key=lambda one: one.cost.seconds)
 
 
-def _exact(part: Part, rows: int, shots: int, limits: Limits) -> Plan | None:
+def _stabilizer(task: Task, rows: NDArray[np.intp], limits: Limits) -> Plan | None:
+    """By Stim, in as many rounds as memory asks for; None if there is nothing or too much to do."""
+    part, shots = task.part, task.shots
+    count = len(part.ops)
+    measured = sum(op.name.startswith("measure") for op in part.ops)
+    seconds = count * TEXT_S + len(rows) * (
+        count * TABLEAU_S + shots * (count * FRAME_S + measured * FLIP_S)
+    )
+    fixed = count * (TEXT_BYTES + len(rows))
+    each = measured * FRAME_BYTES + len(part.qubits)
+    at_once = min(shots, FRAMES_MAX, (limits.memory_bytes - fixed) // each)
+    if not len(rows) or at_once < 1 or seconds > limits.seconds:
+        return None
+    cost = Cost(seconds, fixed + at_once * each)
+    return Plan("stabilizer", rows, [], cost, 1, at_once)
+
+
+def _exact(task: Task, rows: NDArray[np.intp], limits: Limits) -> Plan | None:
     """Exact, in as many rounds as memory asks for; None if not even one branch fits."""
+    part, shots = task.part, task.shots
     ordered = steps(part.ops, early=len(part.qubits) >= EARLY_QUBITS)
     at_once = shots
     while True:
@@ -121,11 +203,11 @@ def _exact(part: Part, rows: int, shots: int, limits: Limits) -> Plan | None:
         if at_once == 1:
             return None
         at_once = (at_once + 1) // 2
-    rows_at_once = max(1, min(rows, limits.memory_bytes // max(cost.memory_bytes, 1)))
-    rounds = -(-rows // rows_at_once) * -(-shots // at_once)
+    rows_at_once = max(1, min(len(rows), limits.memory_bytes // max(cost.memory_bytes, 1)))
+    rounds = -(-len(rows) // rows_at_once) * -(-shots // at_once)
     one = cost if rows_at_once == 1 else _exact_cost(ordered, rows_at_once, at_once)
     total = Cost(one.seconds * rounds, one.memory_bytes)
-    return Plan("density_matrix", ordered, total, rows_at_once, at_once)
+    return Plan("density_matrix", rows, ordered, total, rows_at_once, at_once)
 
 
 def _exact_cost(ordered: list[Step], rows: int, shots: int) -> Cost:
@@ -153,7 +235,7 @@ def _exact_cost(ordered: list[Step], rows: int, shots: int) -> Cost:
         if not step.deferred:
             live.difference_update(step.gone)
     seconds += 1e-7 * rows * shots
-    return Cost(seconds, most * 8 * COPIES)
+    return Cost(seconds, most * 8 * COPIES + rows * shots * SHOT_BYTES)
 
 
 def _inside(operation: Any) -> tuple[int, int]:
@@ -186,44 +268,53 @@ def _trajectories(part: Part, rows: int, shots: int) -> dict[str, Cost]:
     # Each gate across a bond may double it, and a bond has half of its qubits' gates.
     bond = 2.0 ** min(qubits // 2, pairs / qubits, BOND_BITS)
     chain = runs * (count * SHOT_STEP_S * 2 + pairs * BOND_S * bond**2)
-    found = {"matrix_product_state": Cost(chain, int(64 * qubits * bond**2))}
+    outcomes = _outcome_bytes(runs, len(part.clbits))
+    found = {"matrix_product_state": Cost(chain, int(64 * qubits * bond**2) + outcomes)}
     if qubits < VECTOR_QUBITS:
-        found["statevector"] = _vector_cost(qubits, count, runs)
+        found["statevector"] = _vector_cost(qubits, count, runs, len(part.clbits))
     return found
 
 
-def _vector_cost(qubits: int, operations: int, runs: int) -> Cost:
+def _vector_cost(qubits: int, operations: int, runs: int, bits: int) -> Cost:
     """Of trajectories as state vectors; grows with each of these."""
     seconds = runs * operations * (SHOT_STEP_S + AMPLITUDE_S * 2.0**qubits)
-    return Cost(seconds, 16 << qubits)
+    return Cost(seconds, (16 << qubits) + _outcome_bytes(runs, bits))
 
 
-def _refusal(part: Part, rows: int, shots: int, limits: Limits, label: str) -> InvalidInput:
+def _outcome_bytes(runs: int, bits: int) -> int:
+    """Of what Aer counts: at the worst every shot has its own outcome."""
+    different = min(runs, 1 << min(bits, VECTOR_QUBITS))
+    return different * (OUTCOME_BYTES + 2 * bits) + runs * bits
+
+
+def _refusal(task: Task, rows: int, limits: Limits) -> InvalidInput:
+    part = task.part
     exact = _exact_cost(steps(part.ops, early=True), 1, 1)
-    fastest = min(cost.seconds for cost in _trajectories(part, rows, shots).values())
+    found = _trajectories(part, rows, task.shots)
+    fitting = [one for one in found.values() if one.memory_bytes <= limits.memory_bytes]
+    fastest = min(fitting or found.values(), key=lambda one: one.seconds)
+    some = f" {rows} of its" if rows < task.rows else ""
+    where = f" (at{some} {task.rows} sets of values)" if task.rows > 1 else ""
+    joined = sum(len(op.qubits) > 1 for op in part.ops)
     return InvalidInput(
-        f"{label} is too big for this simulated QPU: it connects {len(part.qubits)} qubits by "
-        f"{sum(len(op.qubits) > 1 for op in part.ops)} operations. With exact noise it needs "
-        f"{exact.memory_bytes / 2**30:.3g} GiB of memory (limit {limits.memory_bytes / 2**30:.3g} "
-        f"GiB); trajectories take about {fastest:.3g} s for {rows * shots} shots "
-        f"(limit {limits.seconds:.0f} s).",
+        f"{task.label} is too big for this simulated QPU: it connects {len(part.qubits)} qubits by "
+        f"{joined} operations, and {count_not_clifford(part.ops)} of all are not Clifford{where}. "
+        f"With exact noise it needs {_gib(exact.memory_bytes)} GiB of memory and about "
+        f"{exact.seconds:.3g} s; trajectories need {_gib(fastest.memory_bytes)} GiB and about "
+        f"{fastest.seconds:.3g} s for {rows * task.shots} shots (limit "
+        f"{_gib(limits.memory_bytes)} GiB, {limits.seconds:.0f} s).",
         code=3248,
-        solution="Use fewer shots or parameter sets, fewer qubits that are connected by gates, "
-        "or a shallower circuit.",
+        solution="Use fewer shots or parameter sets, fewer qubits that are connected by gates, a "
+        "shallower circuit, or angles that are multiples of pi/2, which make circuits of any size "
+        "easy. The estimator can do without sampling where this is too much.",
     )
 
 
-def pieces(total: int, at_once: int) -> Iterator[tuple[int, int]]:
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.3g}"
+
+
+def slices(total: int, at_once: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of slices of at most `at_once`."""
     for start in range(0, total, at_once):
         yield start, min(total, start + at_once)
-
-
-def _available_bytes() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

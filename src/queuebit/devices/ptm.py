@@ -76,12 +76,21 @@ def average_fidelity(channel: Array) -> float:
     return float((np.trace(channel) / side + 1.0) / (side + 1.0))
 
 
+def commuting(weights: Array) -> Array:
+    """For each Pauli the sum over all others of their weights, of those that commute less the rest.
+
+    Shape (4**n,), in and out: a Walsh-Hadamard transform. Of a Pauli channel's chances it makes the
+    fidelities, the diagonal of its transfer matrix.
+    """
+    summed = weights.reshape((4,) * ((len(weights).bit_length() - 1) // 2))
+    for axis in range(summed.ndim):
+        summed = np.moveaxis(np.tensordot(_COMMUTE, summed, (1, axis)), 0, axis)
+    return summed.ravel()
+
+
 def pauli_probabilities(channel: Array) -> Array:
     """The channel's Pauli twirl: the probability of each Pauli, shape (4**n,)."""
-    fidelities = np.diag(channel).reshape((4,) * (channel.shape[0].bit_length() // 2))
-    for axis in range(fidelities.ndim):
-        fidelities = np.moveaxis(np.tensordot(_COMMUTE / 4, fidelities, (1, axis)), 0, axis)
-    chances: Array = np.clip(fidelities.ravel(), 0.0, None)
+    chances: Array = np.clip(commuting(np.diag(channel)), 0.0, None)
     chances /= chances.sum()
     return chances
 

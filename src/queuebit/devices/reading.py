@@ -38,6 +38,17 @@ class Part:
         """Whether something in it depends on what was measured."""
         return any(op.operation is not None and op.name in CLASSICAL for op in self.ops)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is one qubit, whose only measurement comes last."""
+        return (
+            len(self.qubits) == 1
+            and len(self.clbits) == 1
+            and self.ops[-1].name.startswith("measure")
+            and not self.dynamic
+            and not any(op.name.startswith("measure") for op in self.ops[:-1])
+        )
+
 
 CLASSICAL = frozenset({"if_else", "switch_case", "while_loop", "for_loop", "store", "box"})
 

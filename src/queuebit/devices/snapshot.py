@@ -14,21 +14,25 @@ from statistics import median
 from typing import Any
 
 from queuebit.config import BackendConfig
+from queuebit.core.model import Calibrated
+from queuebit.devices.drift import FAULTY_ERROR, recalibrated
 from queuebit.errors import ConfigError
 
 Json = dict[str, Any]
-
-FAULTY_ERROR = 1.0
-"""IBM reports an error of 1 for a gate that is not calibrated."""
 
 
 class Snapshot:
     """Configuration and properties of one backend, as IBM's REST API gives them.
 
-    The dictionaries are made once and shared: callers must not change them.
+    Implements `Description`. The dictionaries are made once and shared: callers must not change
+    them.
     """
 
-    def __init__(self, config: BackendConfig) -> None:
+    def __init__(self, config: BackendConfig, calibrated: Calibrated | None = None) -> None:
+        """As `calibrated` has left the device; None: as the snapshot found it."""
+        assert config.snapshot is not None
+        self._config = config
+        self._calibrated = calibrated
         self.name = config.name
         self.snapshot = config.snapshot
         folder = _folder() / config.snapshot
@@ -62,11 +66,16 @@ class Snapshot:
     def properties(self, updated_before: datetime | None = None) -> Json:
         """JSON of GET /backends/{name}/properties (docs/endpoints.md).
 
-        A snapshot holds one calibration, which held at all times: `updated_before` changes nothing,
-        not even before its `last_update_date`, for which the oldest known one is the best answer.
+        A snapshot holds one set, which held at all times: `updated_before` changes nothing, not
+        even before its `last_update_date`, for which the oldest known one is the best answer. What
+        calibrations made of it, and when, is in the store: `after` tells such a set.
         """
         del updated_before
         return self._properties
+
+    def after(self, calibrated: Calibrated | None) -> "Snapshot":
+        """The device as a calibration has left it; None: as the snapshot found it."""
+        return Snapshot(self._config, calibrated)
 
     @cached_property
     def source(self) -> str:
@@ -74,7 +83,7 @@ class Snapshot:
         real = json.loads(self._configuration_file.read_text())
         return (
             f"{real['backend_name']} {real['backend_version']} "
-            f"as of {self._properties['last_update_date']}"
+            f"as of {self._found['last_update_date']}"
         )
 
     @cached_property
@@ -97,6 +106,13 @@ class Snapshot:
 
     @cached_property
     def _properties(self) -> Json:
+        if self._calibrated is None:
+            return self._found
+        return recalibrated(self._found, self.name, self._calibrated)
+
+    @cached_property
+    def _found(self) -> Json:
+        """The snapshot's own properties."""
         told: Json = json.loads(self._properties_file.read_text())
         told["backend_name"] = self.name
         told["last_update_date"] = _utc(told["last_update_date"])

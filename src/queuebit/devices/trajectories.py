@@ -4,9 +4,11 @@ Twirling keeps each gate's fidelity and loses that errors lean towards |0>; dela
 as they are.
 """
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,6 @@ from qiskit.circuit import Clbit, ControlFlowOp, Delay, Instruction, Measure, Qu
 from qiskit.circuit.library import IGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import pauli_basis
 
-from queuebit.devices import ptm
 from queuebit.devices.noise import Noise
 from queuebit.devices.planning import BOND_MAX
 from queuebit.devices.reading import Op, Part
@@ -24,6 +25,10 @@ from queuebit.errors import InvalidInput, ServiceFault
 
 _STANDARD = get_standard_gate_name_mapping()
 _TRUNCATION = 1e-6
+_PROBES = 4  # shots that tell how much a matrix product state loses
+_PROBED = 64  # of so many there is one
+_LOST = re.compile(r"discarded_value=([0-9.e+-]+)")
+_BONDS = re.compile(r"BD=\[([0-9 ]*)\]")
 _RARE = 1e-9  # Pauli errors that are less likely are left out
 
 
@@ -51,6 +56,8 @@ class Trajectories:
         self._model = NoiseModel(basis_gates=[*_STANDARD])
         self._added: set[tuple[str, tuple[int, ...]]] = set()
         self._place: dict[int, int] = {}
+        self.truncation: dict[str, float] = {}
+        """Of matrix product states; docs/programs.md, "How a QPU is simulated"."""
 
     def run(self, work: Sequence[Trajectory], seed: int) -> list[NDArray[np.bool_]]:
         """Bits of each: (sets of values, shots, bits of the part)."""
@@ -72,6 +79,9 @@ class Trajectories:
             matrix_product_state_max_bond_dimension=BOND_MAX,
             matrix_product_state_truncation_threshold=_TRUNCATION,
         )
+        if self._method == "matrix_product_state":
+            probes = max(1, min([_PROBES, *[one.shots // _PROBED for one in work]]))
+            self.truncation = _truncation(simulator, circuits, binds, seed, probes)
         bits: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)] * len(work)
         for shots in sorted({one.shots for one in work}):
             members = [at for at, one in enumerate(work) if one.shots == shots]
@@ -147,11 +157,10 @@ class Trajectories:
         if (name, qubits) in self._added:
             return
         self._added.add((name, qubits))
-        error = self._noise.error(name, qubits)
-        if error is None:
+        chances = self._noise.twirl(name, qubits)
+        if chances is None:
             return
         labels = pauli_basis(len(qubits)).to_labels()
-        chances = ptm.pauli_probabilities(error)
         terms = [(label, p) for label, p in zip(labels, chances, strict=True) if p > _RARE]
         total = sum(p for _, p in terms)
         twirled = pauli_error([(label, p / total) for label, p in terms])
@@ -187,6 +196,36 @@ class Trajectories:
             error = thermal_relaxation_error(t1, t2, seconds)
             self._model.add_quantum_error(error, label, [self._place[qubit]], warnings=False)
         return IGate(label=label)
+
+
+def _truncation(
+    simulator: Any,
+    circuits: list[QuantumCircuit],
+    binds: list[dict[Any, list[float]]],
+    seed: int,
+    shots: int,
+) -> dict[str, float]:
+    """How large bonds grow and what is cut off them, by a few shots of each circuit.
+
+    A log of all shots would be many megabytes of text.
+    """
+    first = [{parameter: each[0] for parameter, each in bound.items()} for bound in binds]
+    bound = [
+        circuit.assign_parameters(values) for circuit, values in zip(circuits, first, strict=True)
+    ]
+    answer = simulator.run(bound, shots=shots, seed_simulator=seed, mps_log_data=True).result()
+    if not answer.success:
+        raise ServiceFault(f"the simulation failed: {answer.status}")
+    logs = [one.metadata.get("MPS_log_data", "") for one in answer.results]
+    return {
+        "bond_dimension_max": BOND_MAX,
+        "threshold": _TRUNCATION,
+        "bond_dimension": max(
+            int(bond) for log in logs for bonds in _BONDS.findall(log) for bond in bonds.split()
+        ),
+        # Per shot, of the circuit that loses most: its square root bounds an error of the state.
+        "discarded_weight": max(sum(map(float, _LOST.findall(log))) / shots for log in logs),
+    }
 
 
 def chain_order(parts: Sequence[Part]) -> list[int]:

@@ -24,13 +24,43 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from queuebit.engines.pipe import Exit, frame
 
 REQUEST = struct.Struct("!q")  # FORK, or the process id of a worker to kill
 FORK = 0
+WORDS_MAX = 4_096  # bytes of a worker's last words
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A living worker, as its fork server knows it."""
+
+    pipe: socket.socket
+    stderr: int
+    """What it writes to standard error can be read here; -1: no more."""
+    words: bytes = b""
+    """The last of that: native libraries tell there why they end the process."""
+
+    def pass_on(self) -> bool:
+        """Write what it wrote to our own standard error; False if there was nothing."""
+        try:
+            written = os.read(self.stderr, 65_536)
+        except OSError:  # nothing now, or closed
+            return False
+        with suppress(OSError):
+            os.write(2, written)
+        self.words = (self.words + written)[-WORDS_MAX:]
+        return bool(written)
+
+    def hush(self) -> None:
+        """Listen to its standard error no more."""
+        if self.stderr >= 0:
+            os.close(self.stderr)
+        self.stderr = -1
 
 
 class ForkServer:
@@ -39,7 +69,7 @@ class ForkServer:
     def __init__(self, control: socket.socket, work: Callable[[socket.socket], None]) -> None:
         self._control = control
         self._work = work
-        self._pipes: dict[int, socket.socket] = {}  # of living workers, by process id
+        self._workers: dict[int, _Worker] = {}  # the living ones, by process id
         self._woken, self._waker = socket.socketpair()
 
     def serve(self) -> None:
@@ -48,7 +78,12 @@ class ForkServer:
         signal.set_wakeup_fd(self._waker.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler makes Python write to the waker
         while True:
-            ready, _, _ = select.select([self._control, self._woken], [], [])
+            talking = {one.stderr: one for one in self._workers.values() if one.stderr >= 0}
+            watched: list[Any] = [self._control, self._woken, *talking]
+            ready, _, _ = select.select(watched, [], [])
+            for stderr in talking.keys() & set(ready):
+                if not talking[stderr].pass_on():  # closed, though the worker may live
+                    talking[stderr].hush()
             if self._woken in ready:
                 self._woken.recv(4096)
                 self._reap(os.WNOHANG)
@@ -57,34 +92,43 @@ class ForkServer:
                 if not request:
                     break
                 self._obey(REQUEST.unpack(request)[0], pipes)
-        for pid in self._pipes:
+        for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
         self._reap(0)
 
     def _obey(self, pid: int, pipes: list[int]) -> None:
         if pid != FORK:
-            if pid in self._pipes:  # not reaped yet, so the id is still this worker's
+            if pid in self._workers:  # not reaped yet, so the id is still this worker's
                 os.kill(pid, signal.SIGKILL)
             return
         pipe = socket.socket(fileno=pipes[0])
         server = os.getpid()
+        stderr, theirs = os.pipe()
         try:
             child = os.fork()
         except OSError:  # no memory, too many processes: the service sees the pipe close
             traceback.print_exc()
             pipe.close()
-            return
-        if child == 0:
-            self._become_worker(pipe, server)
-        self._pipes[child] = pipe
+            os.close(stderr)
+        else:
+            if child == 0:
+                os.dup2(theirs, 2)
+                os.close(stderr)
+                self._become_worker(pipe, server)
+            os.set_blocking(stderr, False)
+            self._workers[child] = _Worker(pipe, stderr)
+        os.close(theirs)
 
     def _become_worker(self, pipe: socket.socket, server: int) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for other in (self._control, self._woken, self._waker, *self._pipes.values()):
+            for other in (self._control, self._woken, self._waker):
                 other.close()
+            for worker in self._workers.values():
+                worker.pipe.close()
+                worker.hush()
             _die_with(server)
             self._work(pipe)
             code = 0
@@ -97,14 +141,18 @@ class ForkServer:
             os._exit(code)
 
     def _reap(self, options: int) -> None:
-        while self._pipes:
+        while self._workers:
             pid, status = os.waitpid(-1, options)
             if pid == 0:
                 return
-            pipe = self._pipes.pop(pid)
+            worker = self._workers.pop(pid)
+            while worker.pass_on():
+                pass
+            news = Exit(os.waitstatus_to_exitcode(status), worker.words.decode(errors="replace"))
             with suppress(OSError):  # a service that is gone need not know
-                pipe.send(frame(Exit(os.waitstatus_to_exitcode(status))), socket.MSG_DONTWAIT)
-            pipe.close()
+                worker.pipe.send(frame(news), socket.MSG_DONTWAIT)
+            worker.pipe.close()
+            worker.hush()
 
 
 def _die_with(server: int) -> None:

@@ -16,12 +16,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar, cast
 
+from queuebit import memory
 from queuebit.config import BackendConfig
 from queuebit.core.model import Reason, Stage
 from queuebit.engines.forkserver import FORK, REQUEST
-from queuebit.engines.pipe import Exit, Hello, frame, take
-from queuebit.engines.task import Outcome, Task
-from queuebit.errors import ServiceFault
+from queuebit.engines.pipe import Exit, Hello, Setup, frame, take
+from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
+from queuebit.errors import ConfigError, ServiceFault
 
 DEATHS_MAX = 3  # a task that ended so many workers is not given to another
 CODE_TEMPORARY = 9707  # IBM: temporary internal error
@@ -52,8 +53,19 @@ class ProcessPool:
     worker_module: ClassVar[str] = "queuebit.engines.worker"
     """Its `main(pipe)` is a worker. Only the fork server imports it: Qiskit takes seconds."""
 
-    def __init__(self, *, backends: Sequence[BackendConfig], payloads: Path, workers: int) -> None:
-        self._setup = (tuple(backends), payloads)
+    def __init__(
+        self,
+        *,
+        backends: Sequence[BackendConfig],
+        payloads: Path,
+        workers: int,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """`memory_bytes`: what each worker may take; None: its share of what is there now."""
+        share = memory.available_bytes() * 9 // 10 // workers
+        self._setup = Setup(
+            backends=tuple(backends), payloads=payloads, memory_bytes=memory_bytes or share
+        )
         self._workers = workers
         self._keepers: list[asyncio.Task[None]] = []
         self._quantum = asyncio.Semaphore(max(1, workers - 1))
@@ -66,7 +78,8 @@ class ProcessPool:
     async def start(self) -> None:
         """Start the workers; returns when the first can work.
 
-        ServiceFault if none can; why stands on standard error.
+        ServiceFault if none can; why stands on standard error. ConfigError, with the reasons, if a
+        device cannot start.
         """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open_server()
@@ -116,6 +129,8 @@ class ProcessPool:
                 log.warning(
                     "worker died: job=%s stage=%s end=%s", task.job_id, task.stage, worker.end
                 )
+                if LACK_OF_MEMORY.search(worker.words):
+                    return out_of_memory(task, self._setup.memory_bytes)
         return _too_deadly(task, deaths)
 
     async def _next_idle(self) -> "_Worker":
@@ -132,7 +147,11 @@ class ProcessPool:
             await worker.ready
             if worker.is_alive:
                 self._idle.put_nowait(worker)
-                if not first.done():
+                if worker.refusals:
+                    log.error("devices cannot start: %s", "; ".join(worker.refusals))
+                if not first.done() and worker.refusals:
+                    first.set_exception(ConfigError("; ".join(worker.refusals)))
+                elif not first.done():
                     first.set_result(None)
             elif not first.done():
                 first.set_exception(ServiceFault("no worker process could start"))
@@ -197,7 +216,9 @@ class _Worker(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.pid = 0  # 0: not known yet
         self.server: object = None  # its fork server
+        self.refusals: tuple[str, ...] = ()  # why some backends cannot run jobs
         self.end = ""  # how it died; empty: nobody told
+        self.words = ""  # its last words on standard error
         self.outcomes = 0  # tasks done
         self.stopped = False  # we wanted its death
         self.ready: asyncio.Future[None] = loop.create_future()  # it can work, or it is dead
@@ -248,10 +269,11 @@ class _Worker(asyncio.Protocol):
 
     def _hear(self, message: object) -> None:
         match message:
-            case Hello(pid=pid):
-                self.pid = pid
+            case Hello(pid=pid, refusals=refusals):
+                self.pid, self.refusals = pid, refusals
                 self.ready.set_result(None)
-            case Exit(code=code):
+            case Exit(code=code, words=words):
+                self.words = words
                 self.end = f"signal {-code}" if code < 0 else f"exit status {code}"
             case Outcome() if self._answer is not None and not self._answer.done():
                 self.outcomes += 1
@@ -267,9 +289,9 @@ def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
 
 
 def _too_deadly(task: Task, deaths: list[str]) -> Outcome:
-    stage = "validation" if task.stage is None else f"stage {task.stage}"
     reason = Reason(
-        message=f"The {stage} ended its worker process {len(deaths)} times ({', '.join(deaths)})",
+        message=f"The {task.what} ended its worker process {len(deaths)} times "
+        f"({', '.join(deaths)})",
         code=CODE_TEMPORARY,
         solution="Submit a smaller job; if that fails too, tell whoever runs the service.",
     )

@@ -1,10 +1,13 @@
 """What a worker is given, and what it gives back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from queuebit.core.model import Reason, Stage
+from queuebit.core.model import Calibrated, Reason, Stage
+
+CODE_TOO_BIG = 3248  # IBM: the job is too large for the system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +16,9 @@ class Task:
 
     `stage` None means: only validate the parameters, before the job is accepted. A worker reads
     and writes the payload store itself; nothing large passes through the service.
+
+    `calibrated` is how the latest calibration left the backend; None: there was none. None goes on
+    beside a quantum stage, so what that is given holds to its end.
 
     `only_estimate`, of a validation: there will be no job. Limits that it would break are told in
     the metrics, and are no error.
@@ -23,7 +29,13 @@ class Task:
     stage: Stage | None
     program_id: str
     backend: str
+    calibrated: Calibrated | None = None
     only_estimate: bool = False
+
+    @property
+    def what(self) -> str:
+        """Its name for users."""
+        return "validation" if self.stage is None else f"stage {self.stage}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,27 @@ class Outcome:
     service_fault: bool = False  # `error` is ours
 
 
+LACK_OF_MEMORY = re.compile(
+    r"bad_alloc|memory allocation of \d+ bytes failed|[Ii]nsufficient memory|[Oo]ut of memory"
+    r"|[Cc]annot allocate memory|Memory allocation still failed"
+)
+"""What C++, Rust, Aer, CUDA, the C library and OpenBLAS say when they get none."""
+
+
+def out_of_memory(task: Task, limit_bytes: int) -> Outcome:
+    """What becomes of a task for which a worker's memory is too small; not charged."""
+    return Outcome(
+        error=Reason(
+            message=f"The {task.what} needed more memory than its limit of "
+            f"{limit_bytes / 2**20:.0f} MiB.",
+            code=CODE_TOO_BIG,
+            solution="Use fewer shots, parameter sets or qubits in one job, or have the service's "
+            "worker_memory_mb raised.",
+        ),
+        service_fault=True,
+    )
+
+
 class Engine(Protocol):
     """Runs tasks on workers. Cancelling the awaiting task stops the work at once."""
 
@@ -52,5 +85,6 @@ class Engine(Protocol):
         """Run `task`; never raises for what the task does.
 
         A task whose worker dies runs again on another; after three deaths the outcome is a
-        service fault that says so.
+        service fault that says so. One that died for lack of memory would do so again: it fails at
+        once.
         """

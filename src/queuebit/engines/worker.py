@@ -12,18 +12,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qiskit_aer.noise  # noqa: F401 - devices import it when they need it; here it is shared
 
-from queuebit.config import BackendConfig
-from queuebit.core.model import Reason, Stage
-from queuebit.devices.device import Device
-from queuebit.engines.pipe import receive, serve
-from queuebit.engines.task import Outcome, Task
-from queuebit.errors import RequestError, ServiceFault
+import queuebit.devices.device  # noqa: F401 - likewise
+from queuebit import memory
+from queuebit.config import SIMULATED, BackendConfig, MockConfig
+from queuebit.core.model import Calibrated, Reason, Stage
+from queuebit.devices import loading
+from queuebit.devices.mock import Mock
+from queuebit.devices.protocol import Qpu
+from queuebit.engines.pipe import Setup, receive, serve
+from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
+from queuebit.errors import ConfigError, QueuebitError, RequestError, ServiceFault
 from queuebit.programs import program
 from queuebit.store.payloads import Payloads
 
@@ -35,10 +38,14 @@ log = logging.getLogger(__name__)
 class Worker:
     """What a worker keeps between tasks: its devices."""
 
-    def __init__(self, backends: Sequence[BackendConfig], payloads: Payloads) -> None:
+    def __init__(
+        self, backends: Sequence[BackendConfig], payloads: Payloads, memory_bytes: int = 0
+    ) -> None:
         self._configs = {backend.name: backend for backend in backends}
-        self._devices: dict[str, Device] = {}
+        self._devices: dict[str, Qpu] = {}
+        self._calibrated: dict[str, Calibrated | None] = {}  # as which they were made
         self._payloads = payloads
+        self._memory_bytes = memory_bytes
         self._cold = list(self._configs)  # backends whose devices may be made in idle time
 
     def run(self, task: Task) -> Outcome:
@@ -50,17 +57,34 @@ class Worker:
             reason = Reason(message=str(error), code=error.code, solution=error.solution)
             outcome = Outcome(error=reason, status=error.status)
         except MemoryError:
-            outcome = _fault(task, "there is not enough memory for it")
+            outcome = out_of_memory(task, self._memory_bytes)
         except Exception as error:
             log.exception("task failed: job=%s stage=%s", task.job_id, task.stage)
-            outcome = _fault(
-                task, str(error) if isinstance(error, ServiceFault) else type(error).__name__
+            told = str(error) if isinstance(error, QueuebitError) else type(error).__name__
+            outcome = (
+                out_of_memory(task, self._memory_bytes)
+                if LACK_OF_MEMORY.search(str(error))
+                else _fault(task, told)
             )
         _return_memory()
         if task.stage is None:
             return outcome
         spent_ms = (time.perf_counter_ns() - began) // 1_000_000
         return replace(outcome, metrics={**outcome.metrics, f"{task.stage}_ms": spent_ms})
+
+    def refusals(self) -> tuple[str, ...]:
+        """Make the devices from outside; why some of them cannot run.
+
+        The service does not start with such a device. Later it may: that backend's jobs fail.
+        """
+        found = []
+        for name, config in self._configs.items():
+            if config.device != SIMULATED:
+                try:
+                    self._device(name)
+                except ConfigError as error:
+                    found.append(str(error))
+        return tuple(found)
 
     def warm_up(self) -> bool:
         """Make one more device; False if all are there."""
@@ -74,7 +98,7 @@ class Worker:
         return True
 
     def _stage(self, task: Task) -> Outcome:
-        device = self._device(task.backend)
+        device = self._device(task.backend, task.calibrated)
         match task.stage:
             case None if task.only_estimate:
                 told, over = program.estimate(task.program_id, self._read(task, "params"), device)
@@ -103,9 +127,20 @@ class Worker:
             case Stage.READY:
                 raise ServiceFault("there is nothing to run while a job waits for the QPU")
 
-    def _device(self, name: str) -> Device:
-        if name not in self._devices:
-            self._devices[name] = Device(self._configs[name])
+    def _device(self, name: str, calibrated: Calibrated | None = None) -> Qpu:
+        """Backend `name` as `calibrated` has left it; None: as it was last seen.
+
+        The latest is kept and no other: a backend never goes back to what it was.
+        """
+        config = self._configs[name]
+        if isinstance(config, MockConfig):
+            return Mock(name, self._device(config.of))
+        if config.device != SIMULATED:
+            calibrated = None
+        is_stale = calibrated is not None and self._calibrated.get(name) != calibrated
+        if is_stale or name not in self._devices:
+            self._devices[name] = loading.make(config, calibrated)
+            self._calibrated[name] = calibrated
         return self._devices[name]
 
     def _read(self, task: Task, name: str) -> bytes:
@@ -124,9 +159,11 @@ def main(pipe: socket.socket) -> None:
     """Be a worker of the service at the other end of `pipe`."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     np.random.seed()  # noqa: NPY002 - forked workers would all draw the same numbers
-    backends, folder = receive(pipe)
-    worker = Worker(backends, Payloads(Path(folder)))
-    serve(pipe, worker.run, worker.warm_up)
+    setup: Setup = receive(pipe)
+    worker = Worker(setup.backends, Payloads(setup.payloads), setup.memory_bytes)
+    refusals = worker.refusals()
+    memory.limit_to(setup.memory_bytes)
+    serve(pipe, worker.run, worker.warm_up, refusals=refusals)
 
 
 def _metrics(told: program.Estimate, over: Sequence[RequestError]) -> dict[str, Any]:
@@ -145,8 +182,7 @@ def _metrics(told: program.Estimate, over: Sequence[RequestError]) -> dict[str, 
 
 def _fault(task: Task, what: str) -> Outcome:
     """Our own failure: a short message for the user; the log has the traceback."""
-    stage = "validation" if task.stage is None else f"stage {task.stage}"
-    reason = Reason(message=f"The {stage} failed: {what}", code=CODE_INTERNAL)
+    reason = Reason(message=f"The {task.what} failed: {what}", code=CODE_INTERNAL)
     return Outcome(error=reason, service_fault=True)
 
 

@@ -87,36 +87,79 @@ def plan(  # noqa: PLR0913 - a record's fields, by name
     )
 
 
-def average(
-    planned: Pub, outcomes: NDArray[np.bool_], scales: Scales | None
-) -> tuple[Floats, Floats, Floats]:
-    """Expectation values and their two standard errors, flat.
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What was measured for a PUB at one amplification of its noise."""
 
-    `outcomes` has the shape (configurations, randomizations, shots, qubits). The first standard
-    error is from the spread between randomizations, the second takes all shots as one ensemble
-    (ibm-quantum-schemas 0.13, estimator, "DataBinObjectModel"). Both count what the measurements of
-    one circuit have in common, and the readout calibration's own error.
+    bits: NDArray[np.bool_]
+    """Shape (configurations, randomizations, shots, qubits), flips taken back."""
+    weights: Floats | None = None
+    """Of each configuration and randomization; None: 1."""
+
+    def signs(self, at: int, places: Sequence[int]) -> NDArray[Any]:
+        """What each shot of a configuration says of the product of Zs, weighted."""
+        signs = parity_signs(self.bits[at], places)
+        return signs if self.weights is None else signs * self.weights[at][:, np.newaxis]
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """One expectation value, and its two standard errors."""
+
+    value: float
+    std: float
+    """From the spread between randomizations."""
+    ensemble: float
+    """All shots as one ensemble."""
+
+
+def average(planned: Pub, outcomes: Outcomes, scales: Scales | None) -> list[Average]:
+    """Expectation values, one per element of the result.
+
+    Standard errors as in ibm-quantum-schemas 0.13, estimator, "DataBinObjectModel". Both count what
+    the measurements of one circuit have in common, and the readout calibration's own error.
     """
+    return [
+        _average(planned, outcomes, scales, row, planned.terms[column])
+        for row, column in planned.elements
+    ]
+
+
+def average_terms(
+    planned: Pub, outcomes: Outcomes, scales: Scales | None
+) -> list[list[tuple[float, Average]]]:
+    """Likewise of each term alone, with its coefficient; per element."""
+    return [
+        [
+            (coefficient, _average(planned, outcomes, scales, row, {term: 1.0}))
+            for term, coefficient in planned.terms[column].items()
+        ]
+        for row, column in planned.elements
+    ]
+
+
+def _average(
+    planned: Pub, outcomes: Outcomes, scales: Scales | None, row: int, terms: Observable
+) -> Average:
     place = {qubit: i for i, qubit in enumerate(planned.qubits)}
-    told = np.zeros((3, len(planned.elements)))
-    for i, (row, column) in enumerate(planned.elements):
-        parts: dict[int, NDArray[Any]] = {}
-        learned: NDArray[Any] | float = 0.0
-        for term, coefficient in planned.terms[column].items():
-            if term == IDENTITY:
-                told[0, i] += coefficient
-                continue
-            at = planned.where[row][term]
-            mask = support(term)
-            signs = parity_signs(outcomes[at], [place[q] for q in qubits_of(mask)])
-            scale = 1.0 if scales is None else scales.scale(mask)
-            parts[at] = parts.get(at, 0.0) + coefficient / scale * signs
-            if scales is not None:
-                learned = learned + coefficient * signs.mean() / scale**2 * scales.signs(mask)
-        told[0, i] += sum(part.mean() for part in parts.values())
-        sources = [*parts.values(), *([learned] if isinstance(learned, np.ndarray) else [])]
-        told[1:, i] = np.sqrt(_variances(sources))
-    return told[0], told[1], told[2]
+    value = 0.0
+    parts: dict[int, NDArray[Any]] = {}
+    learned: NDArray[Any] | float = 0.0
+    for term, coefficient in terms.items():
+        if term == IDENTITY:
+            value += coefficient
+            continue
+        at = planned.where[row][term]
+        mask = support(term)
+        signs = outcomes.signs(at, [place[q] for q in qubits_of(mask)])
+        scale = 1.0 if scales is None else scales.scale(mask)
+        parts[at] = parts.get(at, 0.0) + coefficient / scale * signs
+        if scales is not None:
+            learned = learned + coefficient * signs.mean() / scale**2 * scales.signs(mask)
+    value += sum(float(part.mean()) for part in parts.values())
+    sources = [*parts.values(), *([learned] if isinstance(learned, np.ndarray) else [])]
+    between, ensemble = np.sqrt(_variances(sources))
+    return Average(value, float(between), float(ensemble))
 
 
 def _variances(sources: Sequence[NDArray[Any]]) -> Floats:

@@ -5,40 +5,44 @@ complex numbers, and refuses every other tag by its name. Results are written by
 public encoder.
 """
 
-import base64
-import binascii
 import io
 import json
-import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult
+from qiskit.primitives.containers import DataBin, PrimitiveResult
 from qiskit_ibm_runtime import RuntimeEncoder
 
-from queuebit.errors import InvalidInput, TooLarge
+from queuebit.errors import InvalidInput
 from queuebit.programs import npy, qasm, qpy
+from queuebit.programs.plain import plain
+from queuebit.programs.unpack import Unpacker
 
-# Of all circuits and arrays of one job together. The largest body is 64 MB; real payloads shrink
-# to a fifth to a tenth, so more than this is a bomb, and a worker can hold it several times over.
-EXPANDED_BYTES_MAX = 256 * 2**20
+# What a noise model is written in (docs/programs.md, resilience.layer_noise_model).
+TAGGED = ("NoiseLearnerResult", "LayerError", "PauliLindbladError", "PauliList")
 NESTING_MAX = 64  # lists in lists; observables need one level per axis, and arrays have at most 64
 
 
 def decode(params: bytes) -> dict[str, Any]:
     """The parameters of a job with circuits, arrays and complex numbers in their places."""
+    decoder = _Decoder()
+    return {key: decoder.value(item, f"params.{key}", 1) for key, item in document(params).items()}
+
+
+def document(params: bytes) -> dict[str, Any]:
+    """The parameters of a job as the JSON object that they are."""
     try:
-        document = json.loads(params)
+        read = json.loads(params)
     except RecursionError:
         raise InvalidInput("the parameters are nested too deep", 1208) from None
     except ValueError as error:
         raise InvalidInput(f"the parameters are not JSON: {error}", 1208) from None
-    if not isinstance(document, dict):
+    if not isinstance(read, dict):
         raise InvalidInput("the parameters are not a JSON object", 1208)
-    decoder = _Decoder()
-    return {key: decoder.value(item, f"params.{key}", 1) for key, item in document.items()}
+    return read
 
 
 def circuit(given: object, where: str) -> QuantumCircuit:
@@ -54,22 +58,22 @@ def encode(result: PrimitiveResult[Any], *, tagged: bool) -> bytes:
     """A result's JSON text: with tags for Qiskit's client, or plain."""
     if tagged:
         return json.dumps(result, cls=_Encoder, separators=(",", ":")).encode()
-    plain = {
-        "results": [
-            {"data": {name: _plain(field) for name, field in pub.data.items()}}
-            | {"metadata": pub.metadata}
-            for pub in result
-        ],
-        "metadata": result.metadata,
-    }
-    return json.dumps(plain, cls=_Encoder, separators=(",", ":")).encode()
+    return json.dumps(plain(result), separators=(",", ":"), allow_nan=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An object of the client that no program makes; who takes it reads its parts."""
+
+    kind: str
+    content: Any
 
 
 class _Decoder:
     """Decodes one payload; keeps account of what its parts expand to."""
 
     def __init__(self) -> None:
-        self._left = EXPANDED_BYTES_MAX
+        self._unpacker = Unpacker()
 
     def value(self, given: Any, where: str, depth: int) -> Any:
         if depth > NESTING_MAX:
@@ -83,47 +87,26 @@ class _Decoder:
         tag, content = given["__type__"], given.get("__value__")
         match tag:
             case "QuantumCircuit":
-                return qpy.load(self.expand(content, where))
+                return qpy.load(self._unpacker.compressed(content, where))
             case "ndarray":
                 return self.array(content, where)
             case "complex":
                 return _complex(content, where)
             case _:
-                raise InvalidInput(
-                    f"{where}: objects of type {str(tag)[:100]!r} are not accepted",
-                    1208,
-                    "Send circuits, arrays, numbers, text, lists and objects.",
-                )
-
-    def expand(self, content: object, where: str) -> bytes:
-        """Bytes from base64 of zlib, never more than what is left for the payload."""
-        if not isinstance(content, str):
-            raise InvalidInput(f"{where}: its __value__ is not text", 1208)
-        try:
-            packed = base64.b64decode(content, validate=True)
-            unpacker = zlib.decompressobj()
-            expanded = unpacker.decompress(packed, self._left)
-        except (binascii.Error, zlib.error, ValueError) as error:
+                kind = given.get("__class__", tag)
+        if kind not in TAGGED:
             raise InvalidInput(
-                f"{where}: its __value__ cannot be unpacked: {error}", 1208
-            ) from None
-        if unpacker.unconsumed_tail:
-            raise TooLarge(
-                f"{where}: the job's circuits and arrays expand to more than "
-                f"{EXPANDED_BYTES_MAX // 2**20} MiB",
+                f"{where}: objects of type {str(tag)[:100]!r} are not accepted",
                 1208,
-                "Split the job.",
+                "Send circuits, arrays, numbers, text, lists and objects.",
             )
-        if not unpacker.eof or unpacker.unused_data:
-            raise InvalidInput(f"{where}: its __value__ is cut short or goes on too long", 1208)
-        self._left -= len(expanded)
-        return expanded
+        return Tagged(kind, self.value(content, where, depth + 1))
 
     def array(self, content: object, where: str) -> NDArray[Any]:
         try:
             if isinstance(content, int | list):  # how the client writes arrays of objects
                 return _numbers(content)
-            expanded = self.expand(content, where)
+            expanded = self._unpacker.compressed(content, where)
             npy.check(expanded)
             return np.asarray(np.load(io.BytesIO(expanded), allow_pickle=False))
         except (ValueError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
@@ -155,13 +138,3 @@ def _complex(content: object, where: str) -> complex:
             except OverflowError:
                 pass
     raise InvalidInput(f"{where}: a complex number is written [real, imaginary]", 1208)
-
-
-def _plain(field: Any) -> Any:
-    """A field of a result for users without Qiskit; arrays as nested lists."""
-    if not isinstance(field, BitArray):
-        return np.asarray(field).tolist()
-    numbers = np.empty((*field.shape, field.num_shots), dtype=object)
-    for index in np.ndindex(*field.shape):
-        numbers[index] = [hex(int.from_bytes(shot.tobytes(), "big")) for shot in field.array[index]]
-    return {"samples": numbers.tolist(), "num_bits": field.num_bits}

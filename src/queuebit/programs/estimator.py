@@ -1,231 +1,218 @@
 """The estimator: expectation values of observables."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from math import ceil, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
+from qiskit.circuit import Qubit
 from qiskit.exceptions import QiskitError
-from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
-from queuebit.devices.device import Device, Experiment
+from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import averages, codec, limits, paulis, pubs
+from queuebit.programs import averages, codec, layers, learning, limits, paulis, pubs
 from queuebit.programs.averages import Pub
+from queuebit.programs.bodies import bodies
+from queuebit.programs.estimation import Done, Job, Learns
+from queuebit.programs.layers import Noise
 from queuebit.programs.options import SHOTS_MAX, EstimatorOptions, parse, rep_delay_s, seed_of
-from queuebit.programs.readout import Calibration, Measured, Scales, angles, measured, random_flips
+from queuebit.programs.propagated import Propagated, propagated
+from queuebit.programs.settings import Settings, settle
 
 DEFAULT_PRECISION = 0.015625  # client 0.51, EstimatorOptions.default_precision: 1 / sqrt(4096)
-DEFAULT_LEVEL = 1  # client 0.51, EstimatorOptions.resilience_level
-LEVEL_MAX = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of a job, with what its resilience level adds (client 0.51, finalize_options).
-
-    Gate twirling, ZNE and PEC join here: they change which circuits run, and what is made of them.
-    """
-
-    options: EstimatorOptions
-    twirled: bool
-    mitigated: bool
-
-    def metadata(self) -> dict[str, Any]:
-        """The job's metadata, as the guide prints it (Run jobs in a batch, Result1)."""
-        decoupling, twirling = self.options.dynamical_decoupling, self.options.twirling
-        return {
-            "dynamical_decoupling": decoupling.model_dump(exclude={"skip_reset_qubits"}),
-            "twirling": {
-                "enable_gates": False,
-                "enable_measure": self.twirled,
-                "num_randomizations": twirling.num_randomizations,
-                "shots_per_randomization": twirling.shots_per_randomization,
-                "interleave_randomizations": True,
-                "strategy": twirling.strategy,
-            },
-            "resilience": {
-                "measure_mitigation": self.mitigated,
-                "zne_mitigation": False,
-                "pec_mitigation": False,
-            },
-            "version": 2,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Plan:
     """An estimator job that can run, unless it is over a limit."""
 
-    pubs: list[Pub]
-    circuits: list[QuantumCircuit]
-    values: list[NDArray[np.float64]]
-    settings: Settings
+    job: Job
     seed: int | None
     rep_delay_s: float
-    tagged: bool
-    num_qubits: int
+    device: Qpu
+    given: Noise | None = None
+    """The noise of layers that the job brought; None: it is learned, if it is needed."""
+    learner: learning.Learning | None = None
+    """What learns it."""
+    propagated: Propagated | None = None
+    """The job without sampling, if it is too wide for that."""
+    _outline: list[Experiment] = field(default_factory=list)
 
-    def experiments(self) -> tuple[list[Experiment], "Done"]:
-        """What the device shall run, and what makes a result of it."""
-        options = self.settings.options
-        twirl_seed = self.seed if options.seed_estimator is None else options.seed_estimator
-        rng = np.random.default_rng(twirl_seed)
-        experiments: list[Experiment] = []
-        flips, places = [], []
-        for pub, circuit, rows in zip(self.pubs, self.circuits, self.values, strict=True):
-            what = measured(circuit, pub.qubits)
-            drawn = random_flips(pub.flips_shape, rng, twirled=self.settings.twirled)
-            flips.append(drawn)
-            places.append(what.clbits)
-            if pub.configurations:  # an observable of identities alone needs no circuit
-                values = _values(what, pub, rows, drawn)
-                experiments.append(Experiment(what.circuit, values, pub.shots_each))
-        calibration = self._calibration(rng)
-        if calibration is not None:
-            experiments.append(calibration.experiment(self.num_qubits))
-        done = Done(self.pubs, flips, places, calibration, self.settings.metadata(), self.tagged)
-        return experiments, done
+    @property
+    def sampled(self) -> bool:
+        """Whether the device samples what the outline tells."""
+        return self.propagated is None
+
+    def experiments(self) -> tuple[list[Experiment], Done | Learns | Propagated]:
+        """What the device shall run first, and what makes a result of it, or more to run."""
+        if self.propagated is not None:
+            return [], self.propagated
+        if self.learner is None:
+            return self.job.draw(self._noise())
+        rng = np.random.default_rng(self.job.settings.seed)
+        experiments, learned = self.learner.experiments(rng)
+        return experiments, Learns(self.job, learned, list(self.to_learn()))
+
+    def outline(self) -> list[Experiment]:
+        """What will run in all rounds, as far as it is known, without parameter values."""
+        if not self._outline:
+            first = [] if self.learner is None else self.learner.outline()
+            self._outline = [*first, *self.job.outline(self._noise())]
+        return self._outline
 
     def over_limits(self) -> Iterator[InvalidInput]:
         """The limits that the job breaks."""
-        yield from limits.bits(
-            (
-                len(pub.configurations) * pub.randomizations,
-                pub.shots_each,
-                len(pub.qubits) + circuit.num_clbits,
-            )
-            for pub, circuit in zip(self.pubs, self.circuits, strict=True)
-        )
-        yield from limits.sizes(self.circuits)
+        yield from self.job.over_limits(self._noise())
+        if self.learner is not None:
+            yield from limits.bits(self.learner.runs)
 
-    def _calibration(self, rng: np.random.Generator) -> Calibration | None:
-        qubits = sorted({qubit for pub in self.pubs for qubit in pub.qubits})
-        if not self.settings.mitigated or not qubits:
+    def _noise(self) -> Noise | None:
+        """Of layers, or what it is expected to be."""
+        if not self.job.settings.injected:
             return None
-        learning = self.settings.options.resilience.measure_noise_learning
-        given = learning.shots_per_randomization
-        shots = given if isinstance(given, int) else max(pub.shots_each for pub in self.pubs)
-        flips = random_flips((learning.num_randomizations, len(qubits)), rng, twirled=True)
-        return Calibration(qubits, flips, shots)
+        if self.given is not None:
+            return self.given
+        learned = set(self.to_learn())
+        sites = [site for found in self.job.bodies for site in found[0].sites]
+        return layers.expected((s for s in sites if s.key in learned), self.device.target)
+
+    def to_learn(self) -> dict[layers.Key, learning.Layer]:
+        """The layers whose noise is learned, where it is."""
+        most = self.job.settings.options.resilience.layer_noise_learning.max_layers_to_learn
+        return layers.to_learn((found[0].sites for found in self.job.bodies), most)
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What makes a result of bits."""
-
-    pubs: list[Pub]
-    flips: list[NDArray[np.bool_]]
-    """Per PUB, shape (configurations, randomizations, qubits)."""
-    places: list[list[int]]
-    """Per PUB, where its outcomes are among its classical bits."""
-    calibration: Calibration | None
-    metadata: dict[str, Any]
-    tagged: bool
-
-    def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
-        """The job's result as JSON text; when it ran is told only of samples."""
-        del start, stop
-        left = list(bits)
-        scales = None if self.calibration is None else Scales(self.calibration, left.pop())
-        results = []
-        for pub, flips, places in zip(self.pubs, self.flips, self.places, strict=True):
-            outcomes = np.zeros((*flips.shape[:2], pub.shots_each, len(places)), dtype=bool)
-            if pub.configurations:
-                outcomes = left.pop(0)[..., places].reshape(outcomes.shape)
-                outcomes ^= flips[:, :, np.newaxis, :]
-            results.append(_pub_result(pub, outcomes, scales))
-        return codec.encode(PrimitiveResult(results, metadata=self.metadata), tagged=self.tagged)
-
-
-def plan(text: bytes, device: Device) -> Plan:
+def plan(text: bytes, device: Qpu) -> Plan:
     """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
     params = codec.decode(text)
     frame = pubs.frame(params, ("precision", "resilience_level"))
     options = parse(EstimatorOptions, frame.options)
-    settings = _settings(options, params.get("resilience_level"))
+    settings = settle(options, params.get("resilience_level"))
     common = _precision(params.get("precision"), "params.precision")
     names = ("circuit", "observables", "parameter values", "precision")
     given = [pubs.parts(pub, i, names, required=2) for i, pub in enumerate(frame.pubs)]
+    for pub, (circuit, what, *_) in zip(frame.pubs, given, strict=True):
+        if isinstance(pub[0], str):
+            _widen(circuit, what, device.num_qubits)
     observables = [_observables(circuit, what, i) for i, (circuit, what, *_) in enumerate(given)]
     paulis.check_terms(o for array in observables for o in _flat(array))
     checked, circuits, values = [], [], []
     for i, (circuit, _, own_values, own_precision) in enumerate(given):
         precision = _precision(own_precision, f"PUB {i}, precision") or common
         bound = pubs.bindings(circuit, own_values, i)
-        try:
-            shape = np.broadcast_shapes(bound.shape, observables[i].shape)
-        except ValueError:
-            raise InvalidInput(
-                f"PUB {i}: observables of shape {observables[i].shape} and parameter values of "
-                f"shape {bound.shape} cannot be broadcast together",
-                1208,
-            ) from None
-        shots = _shots(precision, options, i)
-        split = options.twirling.split(shots) if settings.twirled else (1, shots)
-        terms = [paulis.expand(o) for o in _flat(observables[i])]
         checked.append(
-            averages.plan(
-                shape=shape,
-                terms=terms,
-                rows=_index(bound.shape, shape),
-                columns=_index(observables[i].shape, shape),
-                split=split,
-                metadata={
-                    "shots": prod(split),
-                    "target_precision": precision or shots**-0.5,
-                    "circuit_metadata": circuit.metadata or {},
-                    "resilience": {},
-                    "num_randomizations": split[0],
-                },
+            _pub(
+                i,
+                circuit=circuit,
+                observables=observables[i],
+                bound=bound.shape,
+                precision=precision,
+                settings=settings,
             )
         )
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
-    pubs.check_circuits(circuits, device)
+    pubs.check_circuits(circuits, device, values)
+    _check_gates(device)
+    made = []
+    for i, (circuit, pub) in enumerate(zip(circuits, checked, strict=True)):
+        with pubs.told_of(i):
+            made.append(bodies(circuit, pub.qubits, settings, device))
+    seed = seed_of(options.simulator)
+    job = Job(
+        pubs=checked,
+        values=values,
+        bodies=made,
+        settings=settings,
+        tagged=frame.tagged,
+        num_qubits=device.num_qubits,
+    )
+    found = Plan(
+        job=job,
+        seed=options.seed_estimator if seed is None else seed,
+        rep_delay_s=rep_delay_s(options.execution, device),
+        device=device,
+    )
+    _add_noise(found)
+    if not list(found.over_limits()):
+        found.propagated = propagated(job, circuits, found.outline(), device)
+    return found
+
+
+def _add_noise(plan: Plan) -> None:
+    """The noise model that the job brought, or what learns one."""
+    if not plan.job.settings.injected:
+        return
+    resilience = plan.job.settings.options.resilience
+    if resilience.layer_noise_model is not None:
+        model = layers.given(resilience.layer_noise_model, plan.device.num_qubits)
+        sites = [site for found in plan.job.bodies for site in found[0].sites]
+        plan.given = layers.match({site.key for site in sites}, model)
+        return
+    chosen = plan.to_learn()
+    if not chosen:
+        plan.given = {}
+        return
+    asked = resilience.layer_noise_learning
+    plan.learner = learning.Learning(
+        list(chosen.values()),
+        learning.Settings(
+            num_randomizations=asked.num_randomizations,
+            shots_per_randomization=asked.shots_per_randomization,
+            pair_depths=tuple(asked.layer_pair_depths),
+        ),
+        plan.device,
+    )
+
+
+def _check_gates(device: Qpu) -> None:
     if missing := {"rz", "sx"} - set(device.target.operation_names):
         raise InvalidInput(
             f"the estimator measures with the gates rz and sx; {device.name} lacks "
             f"{' and '.join(sorted(missing))}",
             1517,
         )
-    seed = seed_of(options.simulator)
-    return Plan(
-        pubs=checked,
-        circuits=circuits,
-        values=values,
-        settings=settings,
-        seed=options.seed_estimator if seed is None else seed,
-        rep_delay_s=rep_delay_s(options.execution, device),
-        tagged=frame.tagged,
-        num_qubits=device.num_qubits,
-    )
 
 
-def _settings(options: EstimatorOptions, level: object) -> Settings:
-    if level is None:
-        level = DEFAULT_LEVEL
-    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= LEVEL_MAX:
-        raise InvalidInput("params.resilience_level must be 0, 1 or 2", 1208)
-    if level == LEVEL_MAX:
+def _pub(  # noqa: PLR0913 - the parts of a PUB
+    number: int,
+    *,
+    circuit: QuantumCircuit,
+    observables: ObservablesArray,
+    bound: tuple[int, ...],
+    precision: float | None,
+    settings: Settings,
+) -> Pub:
+    """What is measured for a PUB; `bound` is the shape of its parameter values."""
+    try:
+        shape = np.broadcast_shapes(bound, observables.shape)
+    except ValueError:
         raise InvalidInput(
-            "option resilience_level 2 is not supported by this service yet",
+            f"PUB {number}: observables of shape {observables.shape} and parameter values of "
+            f"shape {bound} cannot be broadcast together",
             1208,
-            "Use resilience_level 0 or 1.",
-        )
-    mitigated = options.resilience.measure_mitigation
-    if mitigated is None:
-        mitigated = level >= 1
-    twirled = options.twirling.enable_measure
-    if twirled is None:
-        twirled = level >= 1
-    # "measurement mitigation requires twirling.enable_measure=True" (client 0.51).
-    return Settings(options, twirled or mitigated, mitigated)
+        ) from None
+    shots = _shots(precision, settings.options, number)
+    split = settings.split(shots)
+    metadata: dict[str, Any] = {
+        "shots": prod(split),
+        "target_precision": precision or shots**-0.5,
+        "circuit_metadata": circuit.metadata or {},
+        "resilience": {},
+        "num_randomizations": split[0],
+    }
+    return averages.plan(
+        shape=shape,
+        terms=[paulis.expand(o) for o in _flat(observables)],
+        rows=_index(bound, shape),
+        columns=_index(observables.shape, shape),
+        split=split,
+        metadata=metadata,
+    )
 
 
 def _precision(given: object, where: str) -> float | None:
@@ -247,6 +234,17 @@ def _shots(precision: float | None, options: EstimatorOptions, number: int) -> i
             f"PUB {number}: precision {precision:g} needs more than {SHOTS_MAX} shots", 1208
         )
     return shots
+
+
+def _widen(circuit: QuantumCircuit, observables: object, most: int) -> None:
+    """Let a circuit from OpenQASM, which ends at the last qubit it names, be as wide as these."""
+    while isinstance(observables, list) and observables:
+        observables = observables[0]
+    if isinstance(observables, dict) and observables:
+        observables = next(iter(observables))
+    width = len(observables) if isinstance(observables, str) else 0
+    if circuit.num_qubits < width <= most:
+        circuit.add_bits([Qubit() for _ in range(width - circuit.num_qubits)])
 
 
 def _observables(circuit: QuantumCircuit, given: object, number: int) -> ObservablesArray:
@@ -275,27 +273,3 @@ def _flat(array: ObservablesArray) -> list[Any]:
 def _index(shape: tuple[int, ...], broadcast: tuple[int, ...]) -> NDArray[np.intp]:
     """Per element of the broadcast shape, flat, which flat element of `shape` it comes from."""
     return np.broadcast_to(np.arange(prod(shape)).reshape(shape), broadcast).ravel()
-
-
-def _values(
-    what: Measured, pub: Pub, rows: NDArray[np.float64], flips: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """A row of parameter values per configuration and randomization."""
-    blocks = []
-    for configuration, drawn in zip(pub.configurations, flips, strict=True):
-        own = np.broadcast_to(rows[configuration.row], (len(drawn), rows.shape[1]))
-        blocks.append(np.hstack([own, angles(configuration.basis, what.qubits, drawn)]))
-    return np.concatenate(blocks)[:, what.columns]
-
-
-def _pub_result(pub: Pub, outcomes: NDArray[np.bool_], scales: Scales | None) -> PubResult:
-    values, between, ensemble = averages.average(pub, outcomes, scales)
-    return PubResult(
-        DataBin(
-            evs=values.reshape(pub.shape),
-            stds=between.reshape(pub.shape),
-            ensemble_standard_error=ensemble.reshape(pub.shape),
-            shape=pub.shape,
-        ),
-        metadata=pub.metadata,
-    )

@@ -14,6 +14,11 @@ from queuebit.errors import InvalidInput
 EXECUTIONS_MAX = 10_000_000  # "circuits after broadcast x shots", sampler
 # Measured bits of one job. They are bytes in a worker's memory until they are packed.
 BITS_MAX = 2_000_000_000
+# Points of kerneled measurements of one job: they are 16 bytes each in its result.
+POINTS_MAX = 5_000_000
+# Rows of parameter values that are twirled, of one job: drawing takes some milliseconds each.
+TWIRLED_MAX = 5_000
+VALUES_MAX = 2**27  # of all circuits of one job that are drawn at random: 1 GiB
 # "26.8 M control-system instructions per qubit", each weighed by what it costs the control system.
 QUBIT_WEIGHT_MAX = 26_800_000
 WEIGHTS = {"rz": 1, "delay": 1, "sx": 2, "x": 2, "measure": 10, "reset": 17}
@@ -30,7 +35,7 @@ def executions(runs: Iterable[tuple[int, int]]) -> Iterator[InvalidInput]:
     if asked > EXECUTIONS_MAX:
         yield InvalidInput(
             f"the job asks for {asked} executions (circuits x shots); "
-            f"the limit is {EXECUTIONS_MAX}",
+            f"the limit is {EXECUTIONS_MAX}.",
             1208,
             "Split the job, or use fewer shots.",
         )
@@ -41,20 +46,57 @@ def bits(runs: Iterable[tuple[int, int, int]]) -> Iterator[InvalidInput]:
     measured = sum(circuits * shots * size for circuits, shots, size in runs)
     if measured > BITS_MAX:
         yield InvalidInput(
-            f"the job measures {measured} bits (circuits x shots x bits); the limit is {BITS_MAX}",
+            f"the job measures {measured} bits (circuits x shots x bits); the limit is {BITS_MAX}.",
             5302,
             "Split the job, or use fewer shots.",
         )
 
 
-def sizes(circuits: Sequence[QuantumCircuit]) -> Iterator[InvalidInput]:
-    """Circuits may be of too many instructions, alone or together on one qubit."""
+def points(runs: Iterable[tuple[int, int, int]]) -> Iterator[InvalidInput]:
+    """A job's kerneled result may be too large to send: circuits x shots x bits."""
+    measured = sum(circuits * shots * size for circuits, shots, size in runs)
+    if measured > POINTS_MAX:
+        yield InvalidInput(
+            f"the job asks for {measured} kerneled points (circuits x shots x bits); "
+            f"the limit is {POINTS_MAX}.",
+            5302,
+            "Split the job, use fewer shots, or set execution.meas_type to avg_kerneled.",
+        )
+
+
+def twirled(rows: int) -> Iterator[InvalidInput]:
+    """A job may twirl too many sets of parameter values."""
+    if rows > TWIRLED_MAX:
+        yield InvalidInput(
+            f"the job twirls circuits at {rows} sets of parameter values; "
+            f"the limit is {TWIRLED_MAX}.",
+            1208,
+            "Split the job.",
+        )
+
+
+def values(runs: Iterable[tuple[int, int]]) -> Iterator[InvalidInput]:
+    """A job's random circuits may have more parameter values than a worker can hold."""
+    asked = sum(circuits * parameters for circuits, parameters in runs)
+    if asked > VALUES_MAX:
+        yield InvalidInput(
+            f"the job's random circuits have {asked} parameter values; the limit is {VALUES_MAX}.",
+            5302,
+            "Split the job, or use fewer randomizations.",
+        )
+
+
+def sizes(circuits: Sequence[QuantumCircuit], what: str = "PUB") -> Iterator[InvalidInput]:
+    """Circuits may be of too many instructions, alone or together on one qubit.
+
+    `what` is what the job has of them.
+    """
     counts = [_count(circuit) for circuit in circuits]
     for number, (circuit, count) in enumerate(zip(circuits, counts, strict=True)):
         if count.total() > UNROLLED_MAX and circuit.has_control_flow_op():
             yield InvalidInput(
-                f"PUB {number}: {count.total()} instructions with its loops unrolled; "
-                f"the limit is {UNROLLED_MAX}",
+                f"{what} {number}: {count.total()} instructions with its loops unrolled; "
+                f"the limit is {UNROLLED_MAX}.",
                 8031,
             )
         two_qubit = sum(count[name] for name in TWO_QUBIT_GATES)
@@ -62,7 +104,7 @@ def sizes(circuits: Sequence[QuantumCircuit]) -> Iterator[InvalidInput]:
         for name, limit in (GATES_MAX | {"two-qubit": TWO_QUBIT_GATES_MAX}).items():
             if sums[name] > limit:
                 yield InvalidInput(
-                    f"PUB {number}: {sums[name]} {name} gates; the limit is {limit}", 8031
+                    f"{what} {number}: {sums[name]} {name} gates; the limit is {limit}.", 8031
                 )
     # No qubit can have more than all together; only a giant needs the slow look.
     if sum(_weight(name) * n for count in counts for name, n in count.items()) <= QUBIT_WEIGHT_MAX:
@@ -74,7 +116,7 @@ def sizes(circuits: Sequence[QuantumCircuit]) -> Iterator[InvalidInput]:
     if weight > QUBIT_WEIGHT_MAX:
         yield InvalidInput(
             f"the job puts {weight} control-system instructions on qubit {qubit}; "
-            f"the limit is {QUBIT_WEIGHT_MAX}",
+            f"the limit is {QUBIT_WEIGHT_MAX}.",
             8031,
             "Split the job, or use shorter circuits.",
         )

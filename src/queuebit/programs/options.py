@@ -7,11 +7,11 @@ or has no effect on its own, may have any legal value.
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from queuebit.devices.device import Device
+from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
 
 SHOTS_MAX = 2**31 - 1  # semantics 6.2: "shots/default_shots 0..2^31-1"
@@ -22,6 +22,30 @@ Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1, le=SHOTS_MAX)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Precision = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Extrapolator = Literal[
+    "linear",
+    "exponential",
+    "double_exponential",
+    "polynomial_degree_1",
+    "polynomial_degree_2",
+    "polynomial_degree_3",
+    "polynomial_degree_4",
+    "polynomial_degree_5",
+    "polynomial_degree_6",
+    "polynomial_degree_7",
+    "fallback",
+]
+Extrapolators = Annotated[
+    list[Extrapolator], Field(min_length=1, max_length=len(get_args(Extrapolator)))
+]
+FACTORS_MAX = 100  # noise factors of one job
+Factors = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=FACTORS_MAX)
+]
+NoiseFactors = Annotated[
+    list[Annotated[float, Field(ge=1, allow_inf_nan=False)]],
+    Field(min_length=1, max_length=FACTORS_MAX),
+]
 
 
 class _Options(BaseModel):
@@ -37,11 +61,6 @@ class DynamicalDecoupling(_Options):
     scheduling_method: Literal["alap", "asap"] = "alap"
     skip_reset_qubits: bool = False
 
-    def refused(self) -> Iterator[str]:
-        """Names of the options that are set and not honoured."""
-        if self.enable:
-            yield "dynamical_decoupling.enable"
-
 
 class Execution(_Options):
     """How circuits are run."""
@@ -49,22 +68,11 @@ class Execution(_Options):
     init_qubits: bool = True
     rep_delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
-    def refused(self) -> Iterator[str]:
-        """Names of the options that are set and not honoured."""
-        if not self.init_qubits:
-            yield "execution.init_qubits"
-
 
 class SamplerExecution(Execution):
     """How circuits are run, and what is told of their measurements."""
 
     meas_type: Literal["classified", "kerneled", "avg_kerneled"] = "classified"
-
-    def refused(self) -> Iterator[str]:
-        """Names of the options that are set and not honoured."""
-        yield from super().refused()
-        if self.meas_type != "classified":
-            yield "execution.meas_type"
 
 
 class Twirling(_Options):
@@ -75,6 +83,11 @@ class Twirling(_Options):
     num_randomizations: Count | Auto = "auto"
     shots_per_randomization: Count | Auto = "auto"
     strategy: Literal["active", "active-accum", "active-circuit", "all"] = "active-accum"
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the sampler twirls anything; the estimator looks at its level too."""
+        return bool(self.enable_gates or self.enable_measure)
 
     def split(self, shots: int) -> tuple[int, int]:
         """Randomizations, and shots of each, for `shots` in all; their product may be larger.
@@ -105,25 +118,42 @@ class Zne(_Options):
     amplifier: Literal["gate_folding", "gate_folding_front", "gate_folding_back", "pea"] = (
         "gate_folding"
     )
-    noise_factors: list[float] | Auto = [1, 3, 5]
-    extrapolator: str | list[str] = ["exponential", "linear"]
-    extrapolated_noise_factors: list[float] | Auto = "auto"
+    noise_factors: NoiseFactors | Auto = [1, 3, 5]
+    extrapolator: Extrapolator | Extrapolators = ["exponential", "linear"]
+    extrapolated_noise_factors: Factors | Auto = "auto"
+
+    @property
+    def factors(self) -> list[float]:
+        """By what the noise is amplified."""
+        return [1, 3, 5] if isinstance(self.noise_factors, str) else self.noise_factors
+
+    @property
+    def extrapolators(self) -> list[Extrapolator]:
+        """In the order in which they are tried."""
+        given = self.extrapolator
+        return [given] if isinstance(given, str) else given
+
+    @property
+    def points(self) -> list[float]:
+        """At what amplifications the fits are told."""
+        given = self.extrapolated_noise_factors
+        return [0.0, *self.factors] if isinstance(given, str) else given
 
 
 class Pec(_Options):
     """Probabilistic error cancellation; without effect while `pec_mitigation` is off."""
 
-    max_overhead: float | None = 100.0
-    noise_gain: float | Auto = "auto"
+    max_overhead: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 100.0
+    noise_gain: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
 
 
 class LayerNoiseLearning(_Options):
     """The circuits that learn the errors of gates; without effect unless PEC or PEA is on."""
 
-    max_layers_to_learn: int | None = 4
+    max_layers_to_learn: Annotated[int, Field(ge=0)] | None = 4
     shots_per_randomization: Count = 128
     num_randomizations: Count = 32
-    layer_pair_depths: list[int] = [0, 1, 2, 4, 16, 32]
+    layer_pair_depths: list[Annotated[int, Field(ge=0, le=SHOTS_MAX)]] = [0, 1, 2, 4, 16, 32]
 
 
 class Resilience(_Options):
@@ -137,14 +167,6 @@ class Resilience(_Options):
     pec: Pec = Pec()
     layer_noise_learning: LayerNoiseLearning = LayerNoiseLearning()
     layer_noise_model: Any = None
-
-    def refused(self) -> Iterator[str]:
-        """Names of the options that are set and not honoured."""
-        for name in ("zne_mitigation", "pec_mitigation"):
-            if getattr(self, name):
-                yield f"resilience.{name}"
-        if self.layer_noise_model is not None:
-            yield "resilience.layer_noise_model"
 
 
 class Simulator(_Options):
@@ -162,6 +184,24 @@ class Simulator(_Options):
                 yield f"simulator.{name}"
 
 
+# What `experimental` may hold that changes results at IBM: options inside the groups of options.
+GROUPS = frozenset(
+    ("dynamical_decoupling", "execution", "resilience", "simulator", "transpilation", "twirling")
+)
+
+
+def refused_experiments(experimental: dict[str, Any] | None) -> Iterator[str]:
+    """Names of the experimental options that might change a result.
+
+    IBM's schema takes any dictionary ("subject to change without notification"); other names mean
+    nothing to this service, as to IBM's, and are accepted.
+    """
+    for group, given in (experimental or {}).items():
+        if group in GROUPS and given not in ({}, None):
+            names = [f".{name}" for name in given] if isinstance(given, dict) else [""]
+            yield from (f"experimental.{group}{name}" for name in names)
+
+
 class SamplerOptions(_Options):
     """Options of the sampler."""
 
@@ -174,13 +214,8 @@ class SamplerOptions(_Options):
 
     def refused(self) -> Iterator[str]:
         """Names of the options that are set and not honoured."""
-        yield from self.dynamical_decoupling.refused()
-        yield from self.execution.refused()
-        for name in ("enable_gates", "enable_measure"):
-            if getattr(self.twirling, name):
-                yield f"twirling.{name}"
         yield from (self.simulator or Simulator()).refused()
-        yield from (f"experimental.{name}" for name in self.experimental or {})
+        yield from refused_experiments(self.experimental)
 
 
 class EstimatorOptions(_Options):
@@ -198,16 +233,64 @@ class EstimatorOptions(_Options):
 
     def refused(self) -> Iterator[str]:
         """Names of the options that are set and not honoured."""
-        yield from self.dynamical_decoupling.refused()
-        yield from self.resilience.refused()
-        yield from self.execution.refused()
-        if self.twirling.enable_gates:
-            yield "twirling.enable_gates"
+        yield from (self.simulator or Simulator()).refused()
+        yield from refused_experiments(self.experimental)
+
+
+class NoiseLearnerOptions(LayerNoiseLearning):
+    """Options of the noise learner, whose layers are found in circuits."""
+
+    twirling_strategy: Literal["active", "active-accum", "active-circuit", "all"] = "active-accum"
+    support_qiskit: bool = True
+    simulator: Simulator | None = None
+    experimental: dict[str, Any] | None = None
+
+    def refused(self) -> Iterator[str]:
+        """Names of the options that are set and not honoured."""
         yield from (self.simulator or Simulator()).refused()
         yield from (f"experimental.{name}" for name in self.experimental or {})
 
 
-Model = TypeVar("Model", SamplerOptions, EstimatorOptions)
+class BitFlips(_Options):
+    """Checks that discard shots whose qubits do not flip when they should."""
+
+    enable: bool = False
+    x_pulse_type: Literal["xslow", "rx"] = "xslow"
+    strategy: Literal["node", "edge"] = "node"
+
+
+class BitFlipChecks(_Options):
+    """Before and after the circuit."""
+
+    pre_circuit: BitFlips = BitFlips()
+    post_circuit: BitFlips = BitFlips()
+
+
+class NoiseLearnerV3Options(Execution):
+    """Options of the noise learner, whose layers are given as boxes."""
+
+    shots_per_randomization: Count = 128
+    num_randomizations: Count = 32
+    layer_pair_depths: list[Annotated[int, Field(ge=0, le=SHOTS_MAX)]] = [0, 1, 2, 4, 16, 32]
+    post_selection: BitFlips = BitFlips()
+    bit_flip_checks: BitFlipChecks = BitFlipChecks()
+
+    def refused(self) -> Iterator[str]:
+        """Names of the options that are set and not honoured."""
+        if not self.init_qubits:
+            yield "init_qubits"
+        for name, checks in (
+            ("post_selection", self.post_selection),
+            ("bit_flip_checks.pre_circuit", self.bit_flip_checks.pre_circuit),
+            ("bit_flip_checks.post_circuit", self.bit_flip_checks.post_circuit),
+        ):
+            if checks.enable:
+                yield f"{name}.enable"
+
+
+Model = TypeVar(
+    "Model", SamplerOptions, EstimatorOptions, NoiseLearnerOptions, NoiseLearnerV3Options
+)
 
 
 def parse(model: type[Model], given: object) -> Model:
@@ -216,14 +299,16 @@ def parse(model: type[Model], given: object) -> Model:
         options = model.model_validate({} if given is None else given)
     except ValidationError as error:
         first: Any = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(["options", *(str(part) for part in first["loc"])])
+        # Of a union Pydantic names the branch too, as in "list[constrained-float]".
+        parts = [str(part) for part in first["loc"] if not set("[-") & set(str(part))]
+        name = ".".join(["options", *parts])
         if first["type"] == "extra_forbidden":
-            raise InvalidInput(f"{name}: there is no such option", 1208) from None
+            raise InvalidInput(f"{name}: there is no such option.", 1208) from None
         raise InvalidInput(f"{name}: {first['msg']}", 1208) from None
     if refused := list(options.refused()):
         subject = f"option {refused[0]} is" if len(refused) == 1 else f"options {_and(refused)} are"
         raise InvalidInput(
-            f"{subject} not supported by this service yet", 1208, "Leave it at its default."
+            f"{subject} not supported by this service yet.", 1208, "Leave it at its default."
         )
     return options
 
@@ -237,16 +322,16 @@ def seed_of(simulator: Simulator | None) -> int | None:
     return None if simulator is None else simulator.seed_simulator
 
 
-def rep_delay_s(execution: Execution, device: Device) -> float:
+def rep_delay_s(execution: Execution, device: Qpu) -> float:
     """Seconds between two shots, from the option or the device's default."""
     if execution.rep_delay is None:
         return device.rep_delay_s
-    allowed_us = device.snapshot.configuration.get("rep_delay_range") or REP_DELAY_RANGE_US
+    allowed_us = device.description.configuration.get("rep_delay_range") or REP_DELAY_RANGE_US
     low, high = (1e-6 * float(bound) for bound in allowed_us)
     if not low <= execution.rep_delay <= high:
         raise InvalidInput(
             f"option execution.rep_delay: {execution.rep_delay:g} s is outside the backend's range "
-            f"of {low:g} s to {high:g} s",
+            f"of {low:g} s to {high:g} s.",
             1208,
         )
     return execution.rep_delay

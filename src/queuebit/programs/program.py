@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import prod
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import qiskit
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qpy
 
 from queuebit.core import usage
-from queuebit.devices.device import Device, Experiment
+from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import estimator, sampler
+from queuebit.programs import estimator, executor, noise_learner, sampler
+from queuebit.programs.delays import mend
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
 PLANNED_BYTES_MAX = (
@@ -36,6 +37,25 @@ class Done(Protocol):
         """The result's JSON text, from the bits of each experiment and when they ran."""
 
 
+@runtime_checkable
+class Again(Protocol):
+    """What makes a second round of the bits of the first; can be pickled."""
+
+    def more(self, bits: Sequence[NDArray[np.bool_]]) -> tuple[list[Experiment], Done]:
+        """What the device shall run next, and what makes a result of it.
+
+        InvalidInput, which fails the job, if the bits bring it over a limit.
+        """
+
+
+@runtime_checkable
+class Unsampled(Protocol):
+    """What the device computes without sampling; can be pickled."""
+
+    def run(self, device: Qpu) -> tuple[Done, dict[str, Any]]:
+        """What makes a result, and the metrics."""
+
+
 class Plan(Protocol):
     """A job that can run, unless it is over a limit."""
 
@@ -47,16 +67,30 @@ class Plan(Protocol):
     def rep_delay_s(self) -> float:
         """Seconds between two shots."""
 
-    def experiments(self) -> tuple[list[Experiment], Done]:
-        """What the device shall run, and what makes a result of it."""
+    def experiments(self) -> tuple[list[Experiment], Done | Again | Unsampled]:
+        """What the device shall run, and what makes a result of it, or more to run."""
 
     def over_limits(self) -> Iterator[InvalidInput]:
         """The limits that the job breaks."""
 
 
-PROGRAMS: dict[str, Callable[[bytes, Device], Plan]] = {
+@runtime_checkable
+class Outlined(Protocol):
+    """A plan that draws at random, or in rounds: it can tell beforehand what will be like it."""
+
+    def outline(self) -> list[Experiment]:
+        """Circuits and shots of all rounds, as far as they are known."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the device samples them; if not, they only tell what is charged."""
+
+
+PROGRAMS: dict[str, Callable[[bytes, Qpu], Plan]] = {
     "sampler": sampler.plan,
     "estimator": estimator.plan,
+    "noise-learner": noise_learner.plan,
+    "executor": executor.plan,
 }
 """By a program's id, what plans a job by its parameters' JSON text; RequestError if it cannot."""
 
@@ -110,8 +144,9 @@ class _Work:
     all that QPY would lose."""
     runs: list[tuple[NDArray[np.float64], int]]
     """Per circuit, its sets of parameter values and its shots."""
-    done: Done
+    done: Done | Again | Unsampled
     seed: int | None
+    rep_delay_s: float
     estimated_ms: int
 
 
@@ -122,29 +157,31 @@ class _Raw:
     bits: list[tuple[tuple[int, ...], NDArray[np.uint8]]]
     start: datetime
     stop: datetime
+    done: Done | None
+    """Of the second round; None: there was one only."""
 
 
-def validate(program_id: str, params: bytes, device: Device) -> Estimate:
+def validate(program_id: str, params: bytes, device: Qpu) -> Estimate:
     """Check everything that can be checked before the job is accepted; RequestError if it fails."""
     known = _known(program_id, params, device)
     for broken in known.plan.over_limits():
         raise broken
-    experiments, _ = known.plan.experiments()
-    device.check(experiments)
+    experiments = _outline(known.plan)
+    _check(known.plan, experiments, device)
     return known.estimated(experiments, device)
 
 
-def estimate(program_id: str, params: bytes, device: Device) -> tuple[Estimate, list[InvalidInput]]:
+def estimate(program_id: str, params: bytes, device: Qpu) -> tuple[Estimate, list[InvalidInput]]:
     """What a job would take, and for which limits `validate` would refuse it.
 
     RequestError if it could not run even without them.
     """
     known = _known(program_id, params, device)
     over = list(known.plan.over_limits())
-    experiments, _ = known.plan.experiments()
+    experiments = _outline(known.plan)
     if not over:  # the simulator's own limits; it need not look at what is refused anyway
         try:
-            device.check(experiments)
+            _check(known.plan, experiments, device)
         except InvalidInput as error:
             over.append(error)
     try:
@@ -153,11 +190,11 @@ def estimate(program_id: str, params: bytes, device: Device) -> tuple[Estimate, 
         raise over[0] from None
 
 
-def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
+def prepare(program_id: str, params: bytes, device: Qpu) -> Prepared:
     """Make the circuits that will run."""
     known = _known(program_id, params, device)
     experiments, done = known.plan.experiments()
-    told = known.estimated(experiments, device)
+    told = known.estimated(_outline(known.plan), device)
     packed = io.BytesIO()
     if experiments:
         qpy.dump([experiment.circuit for experiment in experiments], packed)
@@ -168,6 +205,7 @@ def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
             [(experiment.values, experiment.shots) for experiment in experiments],
             done,
             known.plan.seed,
+            known.plan.rep_delay_s,
             told.estimated_ms,
         ),
         # The names of the metrics API up to 2026-02-15 (docs/endpoints.md).
@@ -187,29 +225,59 @@ def prepare(program_id: str, params: bytes, device: Device) -> Prepared:
     )
 
 
-def quantum(program_id: str, work: object, device: Device) -> Measured:
+def quantum(program_id: str, work: object, device: Qpu) -> Measured:
     """Run the circuits; charged is what the real QPU would have needed (decisions 8)."""
     del program_id
     assert isinstance(work, _Work)
-    circuits = qpy.load(io.BytesIO(work.circuits)) if work.runs else []
+    circuits = map(mend, qpy.load(io.BytesIO(work.circuits)) if work.runs else [])
     experiments = [
         Experiment(circuit, values, shots)
         for circuit, (values, shots) in zip(circuits, work.runs, strict=True)
     ]
     start = datetime.now(UTC)
-    samples = device.sample(experiments, seed=work.seed)
+    ran = _ran(work, experiments, device)
     stop = datetime.now(UTC)
     seconds = (stop - start).total_seconds()
-    raw = _Raw([(bits.shape, np.packbits(bits)) for bits in samples.bits], start, stop)
+    raw = _Raw([(bits.shape, np.packbits(bits)) for bits in ran.bits], start, stop, ran.done)
     return Measured(
-        work.estimated_ms,
+        ran.usage_ms,
         raw,
-        metrics=samples.metadata,
-        log=(f"measured seconds={seconds:.3f} usage_ms={work.estimated_ms}",),
+        metrics=ran.metrics,
+        log=(f"measured seconds={seconds:.3f} usage_ms={ran.usage_ms}",),
     )
 
 
-def finish(program_id: str, work: object, raw: object, device: Device) -> bytes:
+class _Ran(NamedTuple):
+    """What came out of a job's rounds."""
+
+    bits: Sequence[NDArray[np.bool_]]
+    """Of the last."""
+    metrics: dict[str, Any]
+    usage_ms: int
+    done: Done | None
+    """If it is not that of the first round."""
+
+
+def _ran(work: _Work, experiments: list[Experiment], device: Qpu) -> _Ran:
+    if isinstance(work.done, Unsampled):
+        done, metrics = work.done.run(device)
+        return _Ran([], metrics, work.estimated_ms, done)
+    first = device.sample(experiments, seed=work.seed)
+    if not isinstance(work.done, Again):
+        usage_ms = work.estimated_ms if first.usage_ms is None else first.usage_ms
+        return _Ran(first.bits, first.metadata, usage_ms, None)
+    more, done = work.done.more(first.bits)
+    device.check(more)
+    second = device.sample(more, seed=_next_seed(work.seed))
+    if first.usage_ms is None or second.usage_ms is None:
+        # What the second round would be like was a guess.
+        usage_ms = _estimate(work.rep_delay_s, [*experiments, *more], device).estimated_ms
+    else:
+        usage_ms = first.usage_ms + second.usage_ms
+    return _Ran(second.bits, second.metadata, usage_ms, done)
+
+
+def finish(program_id: str, work: object, raw: object, device: Qpu) -> bytes:
     """Make the result: its JSON text."""
     del program_id, device
     assert isinstance(work, _Work)
@@ -218,7 +286,24 @@ def finish(program_id: str, work: object, raw: object, device: Device) -> bytes:
         np.unpackbits(packed, count=prod(shape)).view(bool).reshape(shape)
         for shape, packed in raw.bits
     ]
-    return work.done.result(bits, raw.start, raw.stop)
+    done = work.done if raw.done is None else raw.done
+    assert not isinstance(done, Again | Unsampled)
+    return done.result(bits, raw.start, raw.stop)
+
+
+def _next_seed(seed: int | None) -> int | None:
+    """Of the second round."""
+    return None if seed is None else int(np.random.default_rng([seed, 1]).integers(2**63))
+
+
+def _outline(plan: Plan) -> list[Experiment]:
+    """Experiments like those that will run."""
+    return plan.outline() if isinstance(plan, Outlined) else plan.experiments()[0]
+
+
+def _check(plan: Plan, experiments: Sequence[Experiment], device: Qpu) -> None:
+    if not isinstance(plan, Outlined) or plan.sampled:
+        device.check(experiments)
 
 
 @dataclass(slots=True)
@@ -229,10 +314,10 @@ class _Known:
     params_bytes: int
     estimate: Estimate | None = None
 
-    def estimated(self, experiments: Sequence[Experiment], device: Device) -> Estimate:
+    def estimated(self, experiments: Sequence[Experiment], device: Qpu) -> Estimate:
         """What the plan's `experiments` should take; for large circuits as slow as decoding."""
         if self.estimate is None:
-            self.estimate = _estimate(self.plan, experiments, device)
+            self.estimate = _estimate(self.plan.rep_delay_s, experiments, device)
         return self.estimate
 
 
@@ -242,7 +327,7 @@ class _Plans:
     def __init__(self) -> None:
         self._plans: OrderedDict[tuple[str, str, bytes], _Known] = OrderedDict()
 
-    def get(self, program_id: str, params: bytes, device: Device) -> _Known:
+    def get(self, program_id: str, params: bytes, device: Qpu) -> _Known:
         """The plan; made if it is not known."""
         key = (program_id, device.name, hashlib.sha256(params).digest())
         if key in self._plans:
@@ -262,7 +347,7 @@ class _Plans:
 _plans = _Plans()
 
 
-def _known(program_id: str, params: bytes, device: Device) -> _Known:
+def _known(program_id: str, params: bytes, device: Qpu) -> _Known:
     if program_id not in PROGRAMS:
         raise NotFound(
             f"program {program_id[:50]!r} not found; there are: {', '.join(PROGRAMS)}", 1208
@@ -270,7 +355,7 @@ def _known(program_id: str, params: bytes, device: Device) -> _Known:
     return _plans.get(program_id, params, device)
 
 
-def _estimate(plan: Plan, experiments: Sequence[Experiment], device: Device) -> Estimate:
+def _estimate(rep_delay_s: float, experiments: Sequence[Experiment], device: Qpu) -> Estimate:
     sizes = [_size(experiment.circuit) for experiment in experiments]
     runs = [len(experiment.values) * experiment.shots for experiment in experiments]
     circuits = sum(len(experiment.values) for experiment in experiments)
@@ -279,7 +364,7 @@ def _estimate(plan: Plan, experiments: Sequence[Experiment], device: Device) -> 
         qubits=round(fmean([width for width, _ in sizes] or [0])),
         depth=round(fmean([depth for _, depth in sizes] or [0])),
     )
-    shot_s = [device.duration_s(one.circuit) + plan.rep_delay_s for one in experiments]
+    shot_s = [device.duration_s(one.circuit) + rep_delay_s for one in experiments]
     return Estimate(
         estimated_ms=usage.qpu_ms(
             overhead_ms=overhead_ms, runs=list(zip(shot_s, runs, strict=True))

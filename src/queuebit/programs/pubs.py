@@ -1,6 +1,7 @@
 """What the primitives' programs share: their parameters' frame, and their circuits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
-from queuebit.devices.device import Device
+from queuebit.devices.isa import swept_error
+from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import codec
 
@@ -32,19 +34,19 @@ def frame(params: dict[str, Any], others: Iterable[str]) -> Frame:
     """The frame of decoded parameters; `others` are the program's own keys."""
     known = {"pubs", "options", "version", "support_qiskit", *others}
     if unknown := sorted(set(params) - known):
-        raise InvalidInput(f"params.{unknown[0]}: there is no such parameter", 1208)
+        raise InvalidInput(f"params.{unknown[0]}: there is no such parameter.", 1208)
     if params.get("version", VERSION) != VERSION:
         raise InvalidInput(
-            f"params.version is {str(params['version'])[:50]!r}, must be {VERSION}", 1208
+            f"params.version is {str(params['version'])[:50]!r}, must be {VERSION}.", 1208
         )
     pubs = params.get("pubs")
     if not isinstance(pubs, list) or not pubs:
-        raise InvalidInput("params.pubs must be a list of one or more PUBs", 1208)
+        raise InvalidInput("params.pubs must be a list of one or more PUBs.", 1208)
     if len(pubs) > PUBS_MAX:
-        raise InvalidInput(f"{len(pubs)} PUBs; the limit is {PUBS_MAX}", 1208, "Split the job.")
+        raise InvalidInput(f"{len(pubs)} PUBs; the limit is {PUBS_MAX}.", 1208, "Split the job.")
     tagged = params.get("support_qiskit", False)
     if not isinstance(tagged, bool):
-        raise InvalidInput("params.support_qiskit must be true or false", 1208)
+        raise InvalidInput("params.support_qiskit must be true or false.", 1208)
     return Frame(pubs, params.get("options"), tagged)
 
 
@@ -54,7 +56,7 @@ def parts(pub: object, number: int, names: Sequence[str], required: int) -> list
     if not required <= len(given) <= len(names):
         raise InvalidInput(
             f"PUB {number} has {len(given)} parts, must be [{', '.join(names)}], "
-            f"of which the first {required} are required",
+            f"of which the first {required} are required.",
             1208,
         )
     given[0] = codec.circuit(given[0], f"PUB {number}")
@@ -66,7 +68,7 @@ def bindings(circuit: QuantumCircuit, values: object, number: int) -> BindingsAr
     if values is None:
         if circuit.num_parameters:
             raise InvalidInput(
-                f"PUB {number}: no values for the circuit's {circuit.num_parameters} parameters",
+                f"PUB {number}: no values for the circuit's {circuit.num_parameters} parameters.",
                 1208,
             )
         return BindingsArray()
@@ -76,11 +78,11 @@ def bindings(circuit: QuantumCircuit, values: object, number: int) -> BindingsAr
     if array.shape[-1:] != (circuit.num_parameters,):
         raise InvalidInput(
             f"PUB {number}: parameter values of shape {array.shape}; the last axis must have the "
-            f"length {circuit.num_parameters}, for the circuit's parameters",
+            f"length {circuit.num_parameters}, for the circuit's parameters.",
             1208,
         )
     if not prod(array.shape[:-1]):
-        raise InvalidInput(f"PUB {number}: there is no set of parameter values", 1208)
+        raise InvalidInput(f"PUB {number}: there is no set of parameter values.", 1208)
     if not circuit.num_parameters:
         return BindingsArray(shape=array.shape[:-1])
     return BindingsArray({tuple(circuit.parameters): array})
@@ -94,10 +96,29 @@ def rows(circuit: QuantumCircuit, values: BindingsArray) -> NDArray[np.float64]:
     return np.ascontiguousarray(array, dtype=np.float64).reshape(-1, circuit.num_parameters)
 
 
-def check_circuits(circuits: Sequence[QuantumCircuit], device: Device) -> None:
-    """Refuses circuits that the device cannot run."""
+@contextmanager
+def told_of(number: int) -> Iterator[None]:
+    """Refusals from inside begin with the PUB's number."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"PUB {number}: {error.message}", error.code, error.solution) from None
+
+
+def check_circuits(
+    circuits: Sequence[QuantumCircuit],
+    device: Qpu,
+    values: Sequence[NDArray[np.float64]] = (),
+) -> None:
+    """Refuses circuits that the device cannot run, as they are or at one of their rows of values.
+
+    `values` has one array per circuit, as `rows` makes them, or none at all.
+    """
     for number, circuit in enumerate(circuits):
-        if error := device.isa_error(circuit):
+        error = device.isa_error(circuit)
+        if error is None and values:
+            error = swept_error(circuit, values[number])
+        if error:
             raise InvalidInput(f"PUB {number}: {error}", 1517, "Transpile it for the backend.")
 
 
@@ -105,7 +126,7 @@ def _array(values: object, number: int) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"PUB {number}: parameter values must be numbers", 1208) from None
+        raise InvalidInput(f"PUB {number}: parameter values must be numbers.", 1208) from None
     if not np.isfinite(array).all():
-        raise InvalidInput(f"PUB {number}: a parameter value is not finite", 1208)
+        raise InvalidInput(f"PUB {number}: a parameter value is not finite.", 1208)
     return array

@@ -3,10 +3,12 @@
 import re
 
 from qiskit import QuantumCircuit, qasm3
-from qiskit.circuit import ControlFlowOp
+from qiskit.circuit import ControlFlowOp, Gate
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.quantum_info import Operator
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.qpy import BITS_MAX
+from queuebit.programs.qpy_walk import BITS_MAX
 
 # The parser is pure Python and takes some milliseconds per line: what is larger comes as QPY.
 CHARACTERS_MAX = 100_000
@@ -21,7 +23,10 @@ _RANGE = re.compile(r"\bfor\b[^\[{]*\bin\b\s*\[([^\]]*)\]")
 _PLAIN_RANGE = re.compile(r"\s*-?\d{1,9}\s*(:\s*-?\d{1,9}\s*){1,2}")
 _LOOP_MAX = 10_000  # turns of one loop, as in QPY
 # What the parser or the simulator would compute at length, and no backend runs.
-_REFUSED = re.compile(r"\b(pow|def|gate|ctrl|negctrl|inv|extern|cal|defcal|array|const)\b")
+_REFUSED = re.compile(r"\b(pow|def|ctrl|negctrl|inv|extern|cal|defcal|array|const)\b")
+# `qasm3.dumps` defines the gates of a QPU that stdgates.inc lacks: ecr, rzz.
+_GATE = re.compile(r"\bgate\s+(\w*)")
+_STANDARD = get_standard_gate_name_mapping()
 
 
 def load(source: str) -> QuantumCircuit:
@@ -40,6 +45,9 @@ def load(source: str) -> QuantumCircuit:
             raise InvalidInput("OpenQASM: only stdgates.inc can be included", 1506)
     if refused := _REFUSED.search(text):
         raise InvalidInput(f"OpenQASM: {refused[1]!r} is not supported by the target system", 1506)
+    for name in (match[1] for match in _GATE.finditer(text)):
+        if name not in _STANDARD:
+            raise InvalidInput(f"OpenQASM: gate {name[:50]!r} is not a standard gate", 1506)
     for size in (match[1] or match[2] for match in _SIZE.finditer(text)):
         if not size.strip().isdecimal() or len(size) > len(str(BITS_MAX)):
             raise InvalidInput(f"OpenQASM: a register of size {size[:20]!r} is not accepted", 1506)
@@ -59,7 +67,8 @@ def load(source: str) -> QuantumCircuit:
     except Exception as error:  # noqa: BLE001 - the parser raises what it likes on bad text
         raise InvalidInput(f"OpenQASM: {str(error)[:500]}", 1506) from None
     _check_delays(circuit)
-    return circuit
+    circuit._layout = None  # noqa: SLF001 - of qubits that nothing had to be laid out on
+    return _standardized(circuit, set())
 
 
 def _turns(text: str) -> int:
@@ -77,6 +86,39 @@ def _check_delays(circuit: QuantumCircuit) -> None:
         if isinstance(operation, ControlFlowOp):
             for block in operation.blocks:
                 _check_delays(block)
+
+
+def _standardized(circuit: QuantumCircuit, checked: set[str]) -> QuantumCircuit:
+    """With Qiskit's own gates in place of definitions of the same; `checked` are their names."""
+    for at, instruction in enumerate(circuit.data):
+        operation = instruction.operation
+        if isinstance(operation, ControlFlowOp):
+            blocks = [_standardized(block, checked) for block in operation.blocks]
+            circuit.data[at] = instruction.replace(operation=operation.replace_blocks(blocks))
+        elif type(operation) is Gate and operation.name in _STANDARD:
+            standard = _STANDARD[operation.name].base_class(*operation.params)
+            if operation.name not in checked and not _same(operation, standard):
+                raise InvalidInput(
+                    f"OpenQASM: {operation.name!r} is defined as another gate than the standard "
+                    "one of that name",
+                    1506,
+                )
+            checked.add(operation.name)
+            circuit.data[at] = instruction.replace(operation=standard)
+    return circuit
+
+
+def _same(defined: Gate, standard: Gate) -> bool:
+    """Whether both do the same, but for a global phase; tried at numbers of no meaning."""
+    if defined.num_qubits != standard.num_qubits:
+        return False
+    one, other = (QuantumCircuit(standard.num_qubits) for _ in range(2))
+    for circuit, gate in ((one, defined), (other, standard)):
+        circuit.append(gate, circuit.qubits)
+    values = [0.3 + 0.7 * number for number in range(len(one.parameters))]
+    return bool(
+        Operator(one.assign_parameters(values)).equiv(Operator(other.assign_parameters(values)))
+    )
 
 
 def _nesting(text: str) -> int:

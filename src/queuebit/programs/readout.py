@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
 
-from queuebit.devices.device import Experiment
+from queuebit.devices.protocol import Experiment
 from queuebit.errors import InvalidInput
 from queuebit.programs.paulis import Basis, qubits_of
 

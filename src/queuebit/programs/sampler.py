@@ -4,19 +4,34 @@ import keyword
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, SamplerPubResult
-from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
+from qiskit.primitives.containers import DataBin, PrimitiveResult, SamplerPubResult
+from qiskit_ibm_runtime.execution_span import (
+    DoubleSliceSpan,
+    ExecutionSpan,
+    ExecutionSpans,
+    TwirledSliceSpanV2,
+)
 
-from queuebit.devices.device import Device, Experiment
+from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec, limits, pubs
-from queuebit.programs.options import SHOTS_MAX, SamplerOptions, parse, rep_delay_s, seed_of
+from queuebit.programs import codec, fields, kernels, limits, pubs
+from queuebit.programs.decoupling import decouple
+from queuebit.programs.fields import Outcomes
+from queuebit.programs.options import (
+    SHOTS_MAX,
+    SamplerOptions,
+    Twirling,
+    parse,
+    rep_delay_s,
+    seed_of,
+)
+from queuebit.programs.twirling import Twirled, twirl
 
 DEFAULT_SHOTS = 4096  # client 0.51, SamplerOptions.default_shots
 
@@ -27,9 +42,50 @@ class Pub:
 
     shape: tuple[int, ...]
     shots: int
+    """Of each circuit, in its result."""
+    randomizations: int
+    """0: it is not twirled."""
+    shots_each: int
+    """Of each randomization; if it is not twirled, all. What has run beyond `shots` is left out."""
     registers: dict[str, list[int]]
     """Positions in circuit.clbits of each classical register's bits."""
     metadata: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Sets of parameter values that the user gave."""
+        return prod(self.shape)
+
+    @property
+    def runs(self) -> int:
+        """Circuits that run, each `shots_each` times."""
+        return self.rows * max(1, self.randomizations)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The circuit of a PUB as it runs."""
+
+    circuit: QuantumCircuit
+    """The user's, or the template of its randomizations; decoupled if asked for."""
+    rows: NDArray[np.float64]
+    """Per set of the user's parameter values, a row."""
+    twirled: Twirled | None
+    widths: NDArray[np.float64] | None
+    """Of the clouds that kerneled measurements are drawn from."""
+
+    def drawn(
+        self, pub: Pub, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """A row of values per circuit that runs, and which of its outcomes are flipped.
+
+        Randomizations come first: shapes (n R, P) and (n, R, clbits).
+        """
+        if self.twirled is None:
+            return self.rows, None
+        draws = self.twirled.draw(self.rows, pub.randomizations, rng)
+        values = np.swapaxes(draws.values, 0, 1).reshape(pub.runs, draws.values.shape[-1])
+        return values, np.swapaxes(draws.flips, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,34 +93,70 @@ class Plan:
     """A sampler job that can run, unless it is over a limit."""
 
     pubs: list[Pub]
-    circuits: list[QuantumCircuit]
-    values: list[NDArray[np.float64]]
-    seed: int | None
+    works: list[Work]
+    options: SamplerOptions
     rep_delay_s: float
     tagged: bool
 
+    @property
+    def seed(self) -> int | None:
+        """Of the simulated QPU; what is random beside it has seeds made of this one."""
+        return seed_of(self.options.simulator)
+
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
-        experiments = [
-            Experiment(circuit, rows, pub.shots)
-            for pub, circuit, rows in zip(self.pubs, self.circuits, self.values, strict=True)
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, 0])
+        experiments, flips = [], []
+        for pub, work in zip(self.pubs, self.works, strict=True):
+            values, flipped = work.drawn(pub, rng)
+            experiments.append(Experiment(work.circuit, values, pub.shots_each))
+            flips.append(flipped)
+        done = Done(
+            pubs=self.pubs,
+            flips=flips,
+            widths=[work.widths for work in self.works],
+            averaged=self.options.execution.meas_type == "avg_kerneled",
+            seed=None if self.seed is None else [self.seed, 1],
+            tagged=self.tagged,
+        )
+        return experiments, done
+
+    def outline(self) -> list[Experiment]:
+        """What will run, but with values that are not drawn yet."""
+        return [
+            Experiment(
+                work.circuit,
+                np.broadcast_to(0.0, (pub.runs, work.circuit.num_parameters)),
+                pub.shots_each,
+            )
+            for pub, work in zip(self.pubs, self.works, strict=True)
         ]
-        return experiments, Done(self.pubs, self.tagged)
 
     def over_limits(self) -> Iterator[InvalidInput]:
         """The limits that the job breaks."""
-        runs = [(len(rows), pub.shots) for pub, rows in zip(self.pubs, self.values, strict=True)]
+        runs = [(pub.runs, pub.shots_each) for pub in self.pubs]
+        widths = [work.circuit.num_clbits for work in self.works]
         yield from limits.executions(runs)
-        widths = [circuit.num_clbits for circuit in self.circuits]
         yield from limits.bits((*run, width) for run, width in zip(runs, widths, strict=True))
-        yield from limits.sizes(self.circuits)
+        if self.options.execution.meas_type == "kerneled":
+            yield from limits.points(
+                (pub.rows, pub.shots, sum(map(len, pub.registers.values()))) for pub in self.pubs
+            )
+        yield from limits.twirled(sum(pub.rows for pub in self.pubs if pub.randomizations))
+        yield from limits.sizes([work.circuit for work in self.works])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What makes a result of bits."""
 
     pubs: list[Pub]
+    flips: list[NDArray[np.bool_] | None]
+    """Per PUB which outcomes are flipped, shape (randomizations, rows, clbits)."""
+    widths: list[NDArray[np.float64] | None]
+    """Per PUB, how kerneled measurements are spread; None: bits are wanted."""
+    averaged: bool
+    seed: list[int] | None
     tagged: bool
 
     def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
@@ -72,53 +164,156 @@ class Done:
 
         Its metadata are as the guide prints them (Run jobs in a batch, Result2).
         """
-        spans = DoubleSliceSpan(
-            start,
-            stop,
-            {
-                i: ((*pub.shape, pub.shots), slice(0, prod(pub.shape)), slice(0, pub.shots))
-                for i, pub in enumerate(self.pubs)
-            },
-        )
+        rng = np.random.default_rng(self.seed)
+        results = []
+        for pub, measured, flips, widths in zip(
+            self.pubs, bits, self.flips, self.widths, strict=True
+        ):
+            outcomes = Outcomes(measured, pub.shape, pub.shots, max(1, pub.randomizations), flips)
+            data: dict[str, Any] = {
+                name: fields.classified(outcomes, where)
+                if widths is None
+                else fields.kerneled(outcomes, where, widths, rng, averaged=self.averaged)
+                for name, where in pub.registers.items()
+            }
+            results.append(
+                SamplerPubResult(DataBin(**data, shape=pub.shape), metadata=pub.metadata)
+            )
         result = PrimitiveResult(
-            [_pub_result(pub, measured) for pub, measured in zip(self.pubs, bits, strict=True)],
-            metadata={"execution": {"execution_spans": ExecutionSpans([spans])}, "version": 2},
+            results,
+            metadata={
+                "execution": {"execution_spans": ExecutionSpans([self._span(start, stop)])},
+                "version": 2,
+            },
         )
         return codec.encode(result, tagged=self.tagged)
 
+    def _span(self, start: datetime, stop: datetime) -> ExecutionSpan:
+        """When which data was taken; all PUBs are twirled, or none is."""
+        if not any(pub.randomizations for pub in self.pubs):
+            whole = {
+                i: ((*pub.shape, pub.shots), slice(0, pub.rows), slice(0, pub.shots))
+                for i, pub in enumerate(self.pubs)
+            }
+            return DoubleSliceSpan(start, stop, whole)
+        twirled = {
+            i: (
+                (pub.randomizations, *pub.shape, pub.shots_each),
+                True,  # randomizations are the first axis
+                slice(0, pub.runs),
+                slice(0, pub.shots_each),
+                pub.shots,
+            )
+            for i, pub in enumerate(self.pubs)
+        }
+        return TwirledSliceSpanV2(start, stop, twirled)
 
-def plan(text: bytes, device: Device) -> Plan:
+
+def plan(text: bytes, device: Qpu) -> Plan:
     """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
     params = codec.decode(text)
     frame = pubs.frame(params, ("shots",))
     options = parse(SamplerOptions, frame.options)
-    default = _shots(params.get("shots"), "params.shots") or options.default_shots or DEFAULT_SHOTS
-    circuits, checked, values = [], [], []
+    _check_together(options)
+    common = _shots(params.get("shots"), "params.shots")
+    circuits, planned, values = [], [], []
     for number, pub in enumerate(frame.pubs):
         names = ("circuit", "parameter values", "shots")
         circuit, given, own_shots = pubs.parts(pub, number, names, required=1)
-        shots = _shots(own_shots, f"PUB {number}, shots") or default
+        shots = _shots(own_shots, f"PUB {number}, shots") or common
         bound = pubs.bindings(circuit, given, number)
-        metadata = circuit.metadata or {}
-        checked.append(Pub(bound.shape, shots, _registers(circuit, number), metadata))
+        planned.append(_pub(circuit, bound.shape, shots, options, number))
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
-    pubs.check_circuits(circuits, device)
+    pubs.check_circuits(circuits, device, values)
     return Plan(
-        pubs=checked,
-        circuits=circuits,
-        values=values,
-        seed=seed_of(options.simulator),
+        pubs=planned,
+        works=[
+            _work(number, circuit, rows, options, device)
+            for number, (circuit, rows) in enumerate(zip(circuits, values, strict=True))
+        ],
+        options=options,
         rep_delay_s=rep_delay_s(options.execution, device),
         tagged=frame.tagged,
     )
+
+
+def _check_together(options: SamplerOptions) -> None:
+    """Options may exclude each other (client 0.51, validate_meas_type_twirling)."""
+    kind = options.execution.meas_type
+    if kind != "classified" and options.twirling.enable_measure:
+        raise InvalidInput(
+            f"'meas_type={kind}' and measurement twirling are not compatible.",
+            1208,
+            "Set `twirling.enable_measure=False` or `execution.meas_type='classified'`.",
+        )
+
+
+def _pub(
+    circuit: QuantumCircuit,
+    shape: tuple[int, ...],
+    shots: int | None,
+    options: SamplerOptions,
+    number: int,
+) -> Pub:
+    metadata: dict[str, Any] = {"circuit_metadata": circuit.metadata or {}}
+    registers = _registers(circuit, number)
+    if not options.twirling.enabled:
+        shots = shots or options.default_shots or DEFAULT_SHOTS
+        return Pub(shape, shots, 0, shots, registers, metadata)
+    kept, randomizations, each = _split(options.twirling, shots, options.default_shots)
+    metadata["num_randomizations"] = randomizations
+    return Pub(shape, kept, randomizations, each, registers, metadata)
+
+
+def _split(twirling: Twirling, asked: int | None, default: int | None) -> tuple[int, int, int]:
+    """Shots in the result, randomizations, shots of each.
+
+    "The shots value specified in a PUB or in the run() method is [...] always obeyed. [...] the
+    product of num_randomizations and shots_per_randomization takes precedence over default_shots"
+    (client 0.51, TwirlingOptions). So if the product is too small for a PUB's shots, there are more
+    randomizations than the option says.
+    """
+    shots = asked or default or DEFAULT_SHOTS
+    randomizations, each = twirling.split(shots)
+    if asked is None and "auto" not in (
+        twirling.num_randomizations,
+        twirling.shots_per_randomization,
+    ):
+        shots = randomizations * each
+    return shots, max(randomizations, ceil(shots / each)), each
+
+
+def _work(
+    number: int,
+    circuit: QuantumCircuit,
+    rows: NDArray[np.float64],
+    options: SamplerOptions,
+    device: Qpu,
+) -> Work:
+    widths, twirled, runs = None, None, circuit
+    with pubs.told_of(number):
+        if options.execution.meas_type != "classified":
+            widths = kernels.spreads(kernels.places(circuit), device)
+        if options.twirling.enabled:
+            twirled = twirl(
+                circuit,
+                options.twirling,
+                device,
+                gates=bool(options.twirling.enable_gates),
+                measures=bool(options.twirling.enable_measure),
+            )
+            runs = twirled.circuit
+        if options.dynamical_decoupling.enable:
+            runs = decouple(runs, options.dynamical_decoupling, device)
+    return Work(runs, rows, twirled, widths)
 
 
 def _shots(given: object, where: str) -> int | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= SHOTS_MAX:
-        raise InvalidInput(f"{where}: must be a number from 1 to {SHOTS_MAX}", 1208)
+        raise InvalidInput(f"{where}: must be a number from 1 to {SHOTS_MAX}.", 1208)
     return given
 
 
@@ -126,7 +321,7 @@ def _registers(circuit: QuantumCircuit, number: int) -> dict[str, list[int]]:
     """The classical registers, which give the result's fields their names."""
     if not circuit.cregs:
         raise InvalidInput(
-            f"PUB {number}: the circuit has no classical register, so there is nothing to return",
+            f"PUB {number}: the circuit has no classical register, so there is nothing to return.",
             1208,
             "Add measurements.",
         )
@@ -135,25 +330,12 @@ def _registers(circuit: QuantumCircuit, number: int) -> dict[str, list[int]]:
         if not name.isidentifier() or keyword.iskeyword(name) or hasattr(DataBin, name):
             raise InvalidInput(
                 f"PUB {number}: classical register {name[:50]!r}: the name cannot be a result "
-                "field's, which is an identifier and no keyword",
+                "field's, which is an identifier and no keyword.",
                 1208,
             )
         if not register.size:
-            raise InvalidInput(f"PUB {number}: classical register {name} has no bits", 1208)
+            raise InvalidInput(f"PUB {number}: classical register {name} has no bits.", 1208)
     return {
         register.name: [circuit.find_bit(bit).index for bit in register]
         for register in circuit.cregs
     }
-
-
-def _pub_result(pub: Pub, bits: NDArray[np.bool_]) -> SamplerPubResult:
-    """The result of one PUB from bits of shape (sets of values, shots, bits)."""
-    fields = {
-        name: BitArray.from_bool_array(
-            bits[..., where].reshape(*pub.shape, pub.shots, len(where)), order="little"
-        )
-        for name, where in pub.registers.items()
-    }
-    return SamplerPubResult(
-        DataBin(**fields, shape=pub.shape), metadata={"circuit_metadata": pub.metadata}
-    )

@@ -1,6 +1,6 @@
 """Runs a trace through the scheduler: a heap of what happens next instead of a clock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import assert_never
@@ -66,9 +66,13 @@ class History:
     """How many the scheduler handled."""
 
 
-def simulate(trace: Trace) -> History:
+Watch = Callable[[Event, Scheduler, int], None]
+"""Is shown every event that was handled, the scheduler after it, and when; only looks."""
+
+
+def simulate(trace: Trace, watch: Watch | None = None) -> History:
     """Let everything in `trace` happen, to the end of the last job and workload."""
-    return _Simulation(trace).run()
+    return _Simulation(trace, watch).run()
 
 
 def make_scheduler(trace: Trace) -> Scheduler:
@@ -82,7 +86,8 @@ def make_scheduler(trace: Trace) -> Scheduler:
 class _Simulation:
     """One run."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, watch: Watch | None) -> None:
+        self._watch = watch
         self._history = History(trace=trace)
         self._scheduler = make_scheduler(trace)
         self._now = 0
@@ -165,6 +170,8 @@ class _Simulation:
         if step.refusal is not None and isinstance(event, JobSubmitted):
             self._history.refused[event.job_id] = step.refusal
             self._wake_followers(event.job_id, self._now)  # its client has an answer
+        if self._watch is not None:
+            self._watch(event, self._scheduler, self._now)
 
     def _note(self, record: Record) -> None:
         if isinstance(record, BackendState):

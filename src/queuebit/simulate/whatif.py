@@ -6,6 +6,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from queuebit.config import PLANS, PlanConfig
 from queuebit.core.events import (
     BackendStatusSet,
     JobCancelRequested,
@@ -16,6 +17,7 @@ from queuebit.core.events import (
 )
 from queuebit.core.model import Instance, Mode
 from queuebit.errors import QueuebitError
+from queuebit.simulate.plans import with_plans
 from queuebit.simulate.trace import Entry, Machine, Trace
 
 AS_IT_IS = "as it is"
@@ -32,6 +34,8 @@ class WhatIf(BaseModel):
     """Copies of every backend; a job or workload goes to the least busy one."""
     qpu_slots: int | None = Field(default=None, ge=1, le=1_000)
     """Jobs at once on the QPU of every backend."""
+    plan: str | None = Field(default=None, min_length=1)
+    """The plan of every instance: "open"; or of some: "lab:open+class:flex"."""
     mode: Literal["job", "batch", "session"] | None = None
     """How batches and sessions had been submitted; jobs in job mode stay what they are."""
     max_ttl: float | None = Field(default=None, gt=0)
@@ -56,8 +60,10 @@ class WhatIf(BaseModel):
         given = self.model_dump(exclude_none=True)
         return " ".join(f"{key}={_number(value)}" for key, value in given.items()) or AS_IT_IS
 
-    def apply(self, trace: Trace) -> Trace:
-        """`trace` as it would have been."""
+    def apply(self, trace: Trace, plans: Iterable[PlanConfig] = PLANS) -> Trace:
+        """`trace` as it would have been; `plans` are those that there are."""
+        if self.plan is not None:
+            trace = with_plans(trace, self.plan, {plan.name: plan for plan in plans})
         return Trace(
             machines=tuple(self._machine(machine) for machine in trace.machines),
             instances=tuple(self._instance(instance) for instance in trace.instances),

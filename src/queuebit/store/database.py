@@ -13,9 +13,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from queuebit.core.model import BackendState, Charge, Job, JobStatus, Record, Workload
+from queuebit.core.model import BackendState, Calibrated, Charge, Job, JobStatus, Record, Workload
 from queuebit.errors import ServiceFault
 from queuebit.store import listing, queries
+from queuebit.store.analytics import AnalyticsQuery, Cell, count
 from queuebit.store.charges import load_charges
 from queuebit.store.connect import connect, make_folder, refresh_statistics
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
@@ -29,6 +30,7 @@ from queuebit.store.tables import (
     WORKLOAD_DETAILS,
     WORKLOAD_RECORD,
 )
+from queuebit.store.tenants import Tenants
 from queuebit.store.writing import save_backends, save_jobs, save_workloads, write_tags
 
 
@@ -68,6 +70,8 @@ class JobQuery:
     tags: tuple[str, ...] = ()
     """The job carries all of them."""
     workload_id: str | None = None
+    without: tuple[str, ...] = ()
+    """Backends whose jobs are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engines = connect(url)
+        self.tenants = Tenants(self._engines)
+        """Users, keys, instances and roles."""
         self.under_way: set[asyncio.Task[Any]] = set()
         """Calls that have not ended; those that nobody awaits any more, too."""
 
@@ -191,6 +197,7 @@ class Database:
         where = queries.jobs_where(
             pending=query.pending,
             tags=query.tags,
+            without=query.without,
             equal={
                 "instance": query.instance,
                 "program_id": query.program_id,
@@ -271,14 +278,16 @@ class Database:
             await connection.execute(queries.DELETE_JOB, {"key": job_id})
 
     @_to_its_end
-    async def usage_ms(self, instance: str, since: int) -> int:
+    async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
         """QPU time charged to `instance` for what ended at `since` or later, also if deleted since.
 
         A job in job mode or in a batch counts when it has ended, for only then its charge is final.
         A session counts by the active windows that have ended, its jobs not besides (semantics
-        5.1); it counts while it is not closed, and then by the instant of its closing.
+        5.1); it counts while it is not closed, and then by the instant of its closing. One that is
+        active counts until `now` as well.
         """
-        rows = await self._fetch(queries.USAGE, {"instance": instance, "since": since})
+        asked = {"instance": instance, "since": since, "now": now}
+        rows = await self._fetch(queries.USAGE, asked)
         return int(rows[0]["usage_ms"])
 
     @_to_its_end
@@ -294,6 +303,18 @@ class Database:
         return {row["backend"]: row["jobs"] for row in rows}
 
     @_to_its_end
+    async def analytics(self, query: AnalyticsQuery) -> list[Cell]:
+        """What was created, by instance, backend, user and day."""
+        async with self._engines.reader.connect() as connection:
+            return await count(connection, query)
+
+    @_to_its_end
+    async def tags(self, instance: str, search: str, limit: int) -> list[str]:
+        """Tags of the instance's jobs that hold `search` in either case, in order."""
+        rows = await self._fetch(queries.tags_like(search), {"instance": instance, "limit": limit})
+        return [row["tag"] for row in rows]
+
+    @_to_its_end
     async def waits(self, backend: str, limit: int) -> list[int]:
         """How many ms the `limit` jobs waited that started last on `backend`, the latest first."""
         rows = await self._fetch(queries.WAITS, {"backend": backend, "limit": limit})
@@ -304,6 +325,18 @@ class Database:
         """What became of backends, by name; one that nothing ever happened to is not in it."""
         rows = await self._fetch(queries.BACKENDS)
         return {row["id"]: _backend_state(row) for row in rows}
+
+    @_to_its_end
+    async def calibrated(self, backend: str, by: int) -> Calibrated | None:
+        """How the latest calibration that had ended by an instant left a backend; None: none."""
+        rows = await self._fetch(queries.CALIBRATED, {"key": backend, "by": by})
+        return next((Calibrated(**row) for row in rows), None)
+
+    @_to_its_end
+    async def ended_since(self, since: int) -> list[tuple[Job, bool]]:
+        """The jobs that ended at `since` or later, and whether each is private."""
+        rows = await self._fetch(queries.ENDED_JOBS, {"since": since})
+        return [(Job(**_pick(row, JOB_RECORD)), row["private"]) for row in rows]
 
     @_to_its_end
     async def known_jobs(self) -> set[str]:

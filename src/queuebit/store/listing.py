@@ -73,6 +73,8 @@ class WorkloadQuery:
     created_after: int | None = None
     """Inclusive, like the next."""
     created_before: int | None = None
+    without: tuple[str, ...] = ()
+    """Backends whose jobs are left out."""
 
 
 def status_of(record: Job | Workload) -> EntryStatus:
@@ -143,6 +145,7 @@ def _of_jobs(query: WorkloadQuery) -> list[sa.ColumnElement[bool]]:
         pending=True if query.statuses and query.statuses <= _ALIVE else None,
         created=(query.created_after, query.created_before),
         tags=query.tags,
+        without=query.without,
     )
     where.append(jobs.c.workload_id.is_(None))
     if query.mode not in {None, EntryMode.JOB}:

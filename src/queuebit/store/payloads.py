@@ -14,6 +14,10 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from queuebit.core.model import Job, JobStatus
+
+INPUTS = "params"  # which a private job does not keep (decisions 24)
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
@@ -54,6 +58,13 @@ class Payloads:
         for name in names:
             self._path(job_id, name).unlink(missing_ok=True)
 
+    def marked(self, name: str) -> list[tuple[str, bytes]]:
+        """Every job that has something stored under `name`, and that; reads all folders."""
+        if not self._folder.is_dir():
+            return []
+        found = ((path, path / _plain(name)) for path in self._folder.iterdir())
+        return [(path.name, file.read_bytes()) for path, file in found if file.is_file()]
+
     def delete(self, job_id: str) -> None:
         """Forget everything of the job; nothing to do if there is nothing."""
         self._forget(self._folder / _plain(job_id))
@@ -92,6 +103,15 @@ class Payloads:
             shutil.rmtree(grave, ignore_errors=True)  # what resists is swept at the next start
         else:
             grave.unlink()
+
+
+def leftovers(job: Job, *, private: bool) -> list[str]:
+    """The names of what a job that has ended may have left behind, and nobody needs any more."""
+    runs = range(1, job.run + 1)
+    names = [f"{name}.{run}" for name in ("prepared", "raw") for run in runs]
+    kept = job.run if job.status is JobStatus.COMPLETED else None
+    names += [f"result.{run}" for run in runs if run != kept]
+    return [*names, INPUTS] if private else names
 
 
 def _plain(name: str) -> str:

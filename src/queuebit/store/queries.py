@@ -1,14 +1,21 @@
 """Every statement that the database runs. `EXPLAIN` in a test shows that each is by an index."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from queuebit.core.model import Mode
-from queuebit.store.tables import backends, deleted_jobs, job_tags, jobs, workloads
+from queuebit.core.model import Mode, WorkloadState
+from queuebit.store.tables import (
+    backends,
+    calibrations,
+    deleted_jobs,
+    job_tags,
+    jobs,
+    workloads,
+)
 
 _KEY: sa.BindParameter[str] = sa.bindparam("key")
 _KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
@@ -25,8 +32,16 @@ WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
 WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(_KEYS))
 UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite would read all jobs
 OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
+# Reads the jobs of all times, but only when a service starts.
+ENDED_JOBS = sa.select(jobs).where(jobs.c.ended_at >= sa.bindparam("since"))
 JOB_IDS = sa.select(jobs.c.id)
 BACKENDS = sa.select(backends).order_by(backends.c.id)
+CALIBRATED = (  # the latest one that had ended by an instant
+    sa.select(calibrations.c.at, calibrations.c.drawn, calibrations.c.drift)
+    .where(calibrations.c.backend == _KEY, calibrations.c.at <= sa.bindparam("by"))
+    .order_by(calibrations.c.at.desc())
+    .limit(1)
+)
 JOB_COUNTS = (
     sa.select(jobs.c.backend, sa.func.count().label("jobs"))
     .where(_UNFINISHED, jobs.c.status == sa.bindparam("status"))
@@ -61,8 +76,11 @@ def _usage() -> sa.Select[Any]:
             .scalar_subquery()
         )
 
+    now: sa.BindParameter[int] = sa.bindparam("now")
+    is_active = sa.and_(workloads.c.state == WorkloadState.ACTIVE, workloads.c.activated_at < now)
+    so_far = sa.case((is_active, now - workloads.c.activated_at), else_=0)
     of_sessions = (
-        sa.select(sa.func.coalesce(sa.func.sum(workloads.c.active_ms), 0))
+        sa.select(sa.func.coalesce(sa.func.sum(workloads.c.active_ms + so_far), 0))
         .where(
             workloads.c.instance == instance,
             workloads.c.mode == Mode.SESSION,
@@ -93,6 +111,21 @@ KEEP_CHARGE = sa.insert(deleted_jobs).from_select(
 )
 
 
+def tags_like(search: str) -> sa.Select[Any]:
+    """The first `limit` tags of an `instance` that hold `search`, in either case."""
+    return (
+        sa.select(job_tags.c.tag)
+        .join(jobs, jobs.c.id == job_tags.c.job_id)
+        .where(
+            jobs.c.instance == sa.bindparam("instance"),
+            sa.func.lower(job_tags.c.tag).contains(search.lower(), autoescape=True),
+        )
+        .distinct()
+        .order_by(job_tags.c.tag)
+        .limit(sa.bindparam("limit"))
+    )
+
+
 @cache
 def upsert_jobs(dialect: str) -> sa.Insert:
     """Insert jobs with their details; what is there is replaced, but for the metrics."""
@@ -111,8 +144,18 @@ def upsert_backends(dialect: str) -> sa.Insert:
     return _upsert(backends, dialect, without=set())
 
 
+@cache
+def keep_calibrations(dialect: str) -> sa.Insert:
+    """Insert how calibrations left their backends; what is there already is that."""
+    return _insert(calibrations, dialect).on_conflict_do_nothing()
+
+
+def _insert(table: sa.Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
 def _upsert(table: sa.Table, dialect: str, *, without: set[str]) -> sa.Insert:
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    insert = _insert(table, dialect)
     names = [column.name for column in table.c if column.name not in {"id", *without}]
     return insert.on_conflict_do_update(
         index_elements=[table.c.id], set_={name: insert.excluded[name] for name in names}
@@ -125,9 +168,15 @@ def jobs_where(
     pending: bool | None,
     created: tuple[int | None, int | None],
     tags: Iterable[str],
+    without: Sequence[str] = (),
 ) -> list[sa.ColumnElement[bool]]:
-    """The conditions of a query for jobs; `created` is the first and the last instant."""
+    """The conditions of a query for jobs.
+
+    `created` is the first and the last instant, `without` are backends whose jobs are left out.
+    """
     where = [jobs.c[name] == value for name, value in equal.items() if value is not None]
+    if without:
+        where.append(jobs.c.backend.not_in(without))
     if pending is not None:
         where.append(_UNFINISHED if pending else jobs.c.ended_at.is_not(None))
     where += created_within(jobs, *created)

@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from queuebit.core.model import (
     BackendState,
     BackendStatus,
+    Calibrated,
     Job,
     JobStatus,
     Mode,
@@ -224,6 +225,11 @@ deleted_jobs = sa.Table(
     sa.Column("workload_id", sa.Text, sa.ForeignKey(workloads.c.id)),
     sa.Column("ended_at", sa.BigInteger, nullable=False),
     sa.Column("usage_ms", sa.BigInteger, nullable=False),
+    # for analytics; NULL of what was deleted before there were any
+    sa.Column("backend", sa.Text),
+    sa.Column("user", sa.Text),
+    sa.Column("created_at", sa.BigInteger),
+    sa.Column("started_at", sa.BigInteger),
 )
 sa.Index("ix_deleted_jobs_seq", deleted_jobs.c.seq)
 sa.Index("ix_deleted_jobs_charged", deleted_jobs.c.instance, deleted_jobs.c.ended_at)
@@ -238,8 +244,21 @@ backends = sa.Table(
     sa.Column("scheduled", JSON, nullable=False),
     sa.Column("due", JSON, nullable=False),
     sa.Column("calibrating", sa.Text),
+    sa.Column("calibrating_since", sa.BigInteger),
     sa.Column("run", sa.BigInteger, nullable=False),
     sa.Column("calibrated_at", sa.BigInteger),
+    sa.Column("drawn", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("drift", sa.Double, nullable=False, server_default=sa.text("0")),
+)
+
+# How each calibration left its backend, core.model.Calibrated; kept for ever, 20 bytes each.
+calibrations = sa.Table(
+    "calibrations",
+    metadata,
+    sa.Column("backend", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("drawn", sa.BigInteger, nullable=False),
+    sa.Column("drift", sa.Double, nullable=False),
 )
 
 
@@ -250,6 +269,7 @@ def _names(record: type) -> tuple[str, ...]:
 JOB_RECORD = _names(Job)
 JOB_DETAILS = tuple(name for name in _names(JobDetails) if name not in ("id", "tags"))
 BACKEND_RECORD = _names(BackendState)
+CALIBRATED = _names(Calibrated)
 WORKLOAD_RECORD = _names(Workload)
 WORKLOAD_DETAILS = tuple(name for name in _names(WorkloadDetails) if name != "id")
 

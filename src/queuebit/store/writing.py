@@ -12,6 +12,7 @@ from queuebit.store import queries
 from queuebit.store.details import Details, JobDetails
 from queuebit.store.tables import (
     BACKEND_RECORD,
+    CALIBRATED,
     JOB_CHANGES,
     JOB_DETAILS,
     JOB_RECORD,
@@ -87,7 +88,12 @@ def _values(source: object, names: Iterable[str]) -> dict[str, Any]:
 
 
 async def save_backends(connection: AsyncConnection, states: Sequence[BackendState]) -> None:
-    """Put or replace what becomes of some backends."""
+    """Put or replace what becomes of some backends, and keep what their calibrations were."""
+    dialect = connection.dialect.name
     if states:
         rows = [_values(state, BACKEND_RECORD) for state in states]
-        await connection.execute(queries.upsert_backends(connection.dialect.name), rows)
+        await connection.execute(queries.upsert_backends(dialect), rows)
+    done = [(state.id, state.calibrated) for state in states if state.calibrated is not None]
+    if done:
+        rows = [{"backend": name, **_values(each, CALIBRATED)} for name, each in done]
+        await connection.execute(queries.keep_calibrations(dialect), rows)

@@ -18,8 +18,11 @@ from queuebit.errors import ConfigError
 _LOCK = 7_301_452
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Bring the database to the newest tables, all or nothing: `connection` is in a transaction."""
+def migrate(connection: sa.Connection, to: str = "head") -> None:
+    """Bring the database to the newest tables, all or nothing: `connection` is in a transaction.
+
+    `to` is an older step where a test begins with one.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     config = Config()
@@ -34,4 +37,4 @@ def migrate(connection: sa.Connection) -> None:
             f"the database is at step {present!r}, which this Queuebit does not know:"
             " a newer one has used it; install that one, or use another database"
         )
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

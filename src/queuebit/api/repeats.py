@@ -1,0 +1,149 @@
+"""Submissions that come again: the client repeats a POST whose answer was lost or a 5xx.
+
+Its repetition is the same body with the same key, and nothing tells it from a second job that
+somebody wants, but that the first answer did not arrive. So that is what is kept: of every
+submission, until its answer is on its way, what was sent and which job it made. It is kept beside
+the job's inputs, so it outlives a crash between the two. A user of the API may be explicit instead:
+submissions with the same header `Idempotency-Key` are one, whenever they come.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from queuebit.api.problems import INVALID_REQUEST
+from queuebit.errors import InvalidInput
+from queuebit.store.payloads import Payloads
+
+MARK = "submission"  # name of the file beside a job's inputs
+WAITED_FOR_S = 120.0  # the client repeats for 15 s; a proxy in between may have held it for 60
+KEY_MAX = 255  # characters of the header
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """One POST that may come again."""
+
+    digest: str
+    """Of who sent what."""
+    body: str
+    """Digest of the body alone."""
+    is_gone: Callable[[], Awaitable[bool]]
+    """Whether who sent it waits no longer."""
+    lasting: bool = False
+    """It has an Idempotency-Key."""
+    job_id: asyncio.Future[str] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    until: float = float("inf")
+    """Monotonic time after which it can no longer come again."""
+
+    def mark(self) -> bytes:
+        """What is kept beside the job's inputs."""
+        return json.dumps([self.digest, self.body, self.lasting]).encode()
+
+
+class Repeats:
+    """Every submission whose answer may not have arrived."""
+
+    def __init__(self, payloads: Payloads) -> None:
+        self._payloads = payloads
+        self._known: dict[str, list[Submission]] = {}
+        self._ending: deque[Submission] = deque()
+        """Those that can come again until some time, the first to end first."""
+
+    async def recall(self) -> None:
+        """Find those of the service's former lives; for its start."""
+        for job_id, text in await asyncio.to_thread(self._payloads.marked, MARK):
+            try:
+                digest, body, lasting = json.loads(text)
+            except ValueError:  # cut off by a power cut: it is not kept durably
+                self._payloads.discard(job_id, [MARK])
+                continue
+            found = Submission(str(digest), str(body), _long_gone, lasting=bool(lasting))
+            found.job_id.set_result(job_id)
+            self._known.setdefault(found.digest, []).append(found)
+            if not lasting:
+                self._end(found)
+
+    async def begin(self, request: Request, body: bytes, who: str) -> Submission:
+        """Take note of a submission; if it came before, that one, with the job that it made."""
+        await self._forget_ended()
+        key = request.headers.get("idempotency-key")
+        if key is not None and not 0 < len(key) <= KEY_MAX:
+            raise InvalidInput(
+                f"The header Idempotency-Key must have 1 to {KEY_MAX} characters.", INVALID_REQUEST
+            )
+        of_body = hashlib.sha256(body).hexdigest()
+        digest = hashlib.sha256(
+            f"{who}\n{key or ''}\n{'' if key else of_body}".encode()
+        ).hexdigest()
+        known: list[Submission] = self._known.get(digest, [])
+        for earlier in list(known):
+            if not (earlier.lasting or await earlier.is_gone()):
+                continue
+            if earlier.body != of_body:
+                raise InvalidInput(
+                    "Another job was submitted with this Idempotency-Key.",
+                    INVALID_REQUEST,
+                    "Use a new key for a new job.",
+                )
+            await asyncio.wait([earlier.job_id])  # it may still be on its way
+            if not earlier.job_id.cancelled():
+                return earlier
+        made = Submission(digest, of_body, request.is_disconnected, lasting=key is not None)
+        self._known.setdefault(digest, []).append(made)
+        return made
+
+    async def answered(self, submission: Submission, request: Request) -> None:
+        """`request` is about to be answered; unless its sender is gone, it will not come again."""
+        if submission.lasting:
+            return
+        if await request.is_disconnected():
+            self._end(submission)
+            return
+        self._remove(submission)
+        job_id = submission.job_id.result()
+        await asyncio.to_thread(self._payloads.discard, job_id, [MARK])
+
+    def failed(self, submission: Submission) -> None:
+        """It made no job."""
+        submission.job_id.cancel()
+        self._remove(submission)
+
+    def gone(self, submission: Submission) -> None:
+        """Who sent it went away before there was an answer; it may come again for a while."""
+        self._end(submission)
+
+    def _end(self, submission: Submission) -> None:
+        submission.until = time.monotonic() + WAITED_FOR_S
+        self._ending.append(submission)
+
+    def _remove(self, submission: Submission) -> None:
+        known = self._known.get(submission.digest, [])
+        if submission in known:
+            known.remove(submission)
+        if not known:
+            self._known.pop(submission.digest, None)
+
+    async def _forget_ended(self) -> None:
+        """Forget those that nobody repeated: of clients that died."""
+        while self._ending and self._ending[0].until < time.monotonic():
+            ended = self._ending.popleft()
+            if ended.job_id.cancelled() or ended.until > time.monotonic():
+                continue  # no job came of it, or it stands further back once more
+            if not ended.job_id.done():  # still under way
+                self._end(ended)
+                continue
+            self._remove(ended)
+            await asyncio.to_thread(self._payloads.discard, ended.job_id.result(), [MARK])
+
+
+async def _long_gone() -> bool:
+    return True

@@ -1,0 +1,257 @@
+"""Instances and who may use them: resources beside IBM's, for administrators and managers."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from queuebit import scheduling
+from queuebit.api.parts import AnyAdmin, AnyParts, AnyUser, Parts, answer, nothing
+from queuebit.api.problems import (
+    CONFLICT,
+    INVALID_REQUEST,
+    NOT_AUTHORIZED,
+    NOT_FOUND,
+    UNKNOWN_INSTANCE,
+    invalid,
+)
+from queuebit.api.times import wire_time
+from queuebit.config import InstanceConfig
+from queuebit.core.events import InstanceSet
+from queuebit.errors import Conflict, Forbidden, InvalidInput, NotFound
+from queuebit.store.listing import EntryStatus, WorkloadQuery
+from queuebit.tenancy import Grant, Owned, Role, User
+
+router = APIRouter(tags=["Queuebit"])
+
+_UNFINISHED = frozenset({EntryStatus.PENDING, EntryStatus.IN_PROGRESS})
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class InstanceChanges(BaseModel):
+    """Body of PATCH /queuebit/instances/{name}: what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plan: str | None = None
+    account: str | None = None
+    tags: list[str] | None = None
+    allocation_seconds: Seconds | None = None
+    limit_seconds: Seconds | None = Field(default=None, description="Null: the plan's")
+    since: datetime | None = None
+
+
+class NewInstance(InstanceChanges):
+    """Body of POST /queuebit/instances: what is not given has the configuration's default."""
+
+    name: str
+
+
+class RoleRequest(BaseModel):
+    """Body of PUT /queuebit/instances/{name}/users/{user}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+
+
+class MemberAnswer(BaseModel):
+    """A user of an instance."""
+
+    name: str
+    role: Role
+
+
+class InstanceAnswer(BaseModel):
+    """An instance."""
+
+    name: str
+    crn: str
+    plan: str
+    account: str
+    tags: list[str]
+    allocation_seconds: float
+    limit_seconds: float | None = Field(description="Null: the plan's")
+    since: str | None
+    declared: bool = Field(description="The configuration has it, so only there it can be changed")
+    role: Role | None = Field(description="Yours")
+    users: list[MemberAnswer] | None = Field(description="For its managers and administrators")
+
+
+class InstancesAnswer(BaseModel):
+    """Answer of GET /queuebit/instances."""
+
+    instances: list[InstanceAnswer]
+
+
+@router.get("/queuebit/instances", response_model=InstancesAnswer)
+async def list_instances(parts: AnyParts, user: AnyUser) -> Response:
+    """List your instances; an administrator sees all."""
+    found = [
+        _told(parts, user, owned)
+        for name, owned in sorted(parts.identity.directory.instances.items())
+        if user.admin or parts.identity.directory.role(user.name, name)
+    ]
+    return answer(InstancesAnswer(instances=found), unset=True)
+
+
+@router.post("/queuebit/instances", status_code=201, response_model=InstanceAnswer)
+async def add_instance(parts: AnyParts, admin: AnyAdmin, wish: NewInstance) -> Response:
+    """Add an instance."""
+    if wish.name in parts.identity.directory.instances:
+        raise Conflict(f"Instance {wish.name} is there already.", CONFLICT)
+    owned = _checked(parts, {"name": wish.name} | _settings(wish))
+    await _put(parts, owned)
+    told = _told(parts, admin, owned)
+    return Response(told.model_dump_json(), status_code=201, media_type="application/json")
+
+
+@router.patch("/queuebit/instances/{name}", response_model=InstanceAnswer)
+async def change_instance(
+    parts: AnyParts, admin: AnyAdmin, name: str, wish: InstanceChanges
+) -> Response:
+    """Change an instance; what it used, and its jobs, stay."""
+    present = _changeable(parts, admin, name)
+    owned = _checked(parts, present.config.model_dump() | _settings(wish))
+    await _put(parts, owned)
+    return answer(_told(parts, admin, owned), unset=True)
+
+
+@router.delete("/queuebit/instances/{name}", status_code=204)
+async def remove_instance(parts: AnyParts, admin: AnyAdmin, name: str) -> Response:
+    """Remove an instance that has nothing queued, running or open; its jobs stay on record."""
+    owned = _changeable(parts, admin, name)
+    page = await parts.database.workloads(
+        WorkloadQuery(instance=name, statuses=_UNFINISHED, limit=1)
+    )
+    if page.entries:
+        raise Conflict(
+            f"Instance {name} has jobs or workloads that have not ended.",
+            CONFLICT,
+            "Cancel them, or wait.",
+        )
+    await parts.identity.remove(owned)
+    return nothing()
+
+
+@router.put("/queuebit/instances/{name}/users/{user_name}", status_code=204)
+async def set_role(
+    parts: AnyParts, user: AnyUser, name: str, user_name: str, wish: RoleRequest
+) -> Response:
+    """Give a user a role in an instance; for its managers and administrators."""
+    grant = _grantable(parts, user, name, user_name)
+    await parts.identity.put(Grant(user=grant.user, instance=grant.instance, role=wish.role))
+    return nothing()
+
+
+@router.delete("/queuebit/instances/{name}/users/{user_name}", status_code=204)
+async def remove_role(parts: AnyParts, user: AnyUser, name: str, user_name: str) -> Response:
+    """Take a user's role in an instance away; for its managers and administrators."""
+    await parts.identity.remove(_grantable(parts, user, name, user_name))
+    return nothing()
+
+
+def _owned(parts: Parts, user: User, name: str) -> Owned:
+    """The instance, or NotFound: also for who may not know of it."""
+    directory = parts.identity.directory
+    found = directory.instances.get(name)
+    if found is None or not (user.admin or directory.role(user.name, name)):
+        raise NotFound(f"Instance {name} not found.", UNKNOWN_INSTANCE)
+    return found
+
+
+def _changeable(parts: Parts, user: User, name: str) -> Owned:
+    owned = _owned(parts, user, name)
+    if owned.declared:
+        raise Conflict(
+            f"Instance {name} is declared in the configuration.", CONFLICT, "Change it there."
+        )
+    return owned
+
+
+def _grantable(parts: Parts, user: User, name: str, user_name: str) -> Grant:
+    """The grant that may be changed, of any role if there is none yet."""
+    directory = parts.identity.directory
+    _owned(parts, user, name)
+    if not user.admin and directory.role(user.name, name) is not Role.MANAGER:
+        raise Forbidden(
+            f"This needs the role manager in instance {name}.",
+            NOT_AUTHORIZED,
+            "Ask one of its managers, or an administrator.",
+        )
+    if user_name not in directory.users:
+        raise NotFound(f"User {user_name} not found.", NOT_FOUND)
+    present = directory.grants.get((user_name, name))
+    if present is not None and present.declared:
+        raise Conflict(
+            f"The role of {user_name} in {name} is declared in the configuration.",
+            CONFLICT,
+            "Change it there.",
+        )
+    return present or Grant(user=user_name, instance=name, role=Role.READER)
+
+
+async def change(parts: Parts, owned: Owned, **settings: Any) -> None:
+    """Change some settings of an instance, in the configuration's words."""
+    await _put(parts, _checked(parts, owned.config.model_dump() | settings))
+
+
+async def _put(parts: Parts, owned: Owned) -> None:
+    """Save it, and let the scheduler know; a crash between the two is mended by the next start."""
+    await parts.identity.put(owned)
+    plan = parts.identity.plan(owned.config.plan)
+    assert plan is not None
+    instance = scheduling.instance(owned.config, plan)
+    since = scheduling.usage_since([instance], parts.clock.now())
+    charges = await parts.database.charges(since)
+    own = tuple(charge for charge in charges if charge.instance == instance.id)
+    await parts.send(InstanceSet(instance=instance, charges=own))
+
+
+def _settings(wish: InstanceChanges) -> dict[str, Any]:
+    """What was given, in the configuration's words; only a limit may be taken back by null."""
+    given = wish.model_dump(exclude_unset=True, exclude={"name"})
+    words = {"allocation_seconds": "allocation_s", "limit_seconds": "limit_s"}
+    return {
+        words.get(key, key): value
+        for key, value in given.items()
+        if value is not None or key in ("limit_seconds", "since")
+    }
+
+
+def _checked(parts: Parts, values: dict[str, Any]) -> Owned:
+    try:
+        config = InstanceConfig.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error, "body") from None
+    if parts.identity.plan(config.plan) is None:
+        plans = ", ".join(plan.name for plan in parts.config.plans)
+        raise InvalidInput(
+            f"There is no plan {config.plan[:64]!r}.", INVALID_REQUEST, f"Use one of {plans}."
+        )
+    return Owned(config=config)
+
+
+def _told(parts: Parts, user: User, owned: Owned) -> InstanceAnswer:
+    directory, config = parts.identity.directory, owned.config
+    role = directory.role(user.name, config.name)
+    users = [
+        MemberAnswer(name=grant.user, role=grant.role)
+        for (_, instance), grant in sorted(directory.grants.items())
+        if instance == config.name
+    ]
+    return InstanceAnswer(
+        name=config.name,
+        crn=config.crn,
+        plan=config.plan,
+        account=config.account,
+        tags=list(config.tags),
+        allocation_seconds=config.allocation_s,
+        limit_seconds=config.limit_s,
+        since=None if config.since is None else wire_time(round(config.since.timestamp() * 1e3)),
+        declared=owned.declared,
+        role=role,
+        users=users if user.admin or role is Role.MANAGER else None,
+    )

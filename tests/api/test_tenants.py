@@ -1,0 +1,165 @@
+"""Instances, users, keys and roles, as administrators and managers change them."""
+
+import pytest
+from tests.api.conftest import ADA, ALICE, BOB, Api
+from tests.api.test_problems import one
+
+from queuebit.api import problems
+
+
+@pytest.fixture
+async def grace(api: Api) -> str:
+    """The key of a user whom an administrator added."""
+    assert (await api.ask("POST", "/queuebit/users", key=ADA, json={"name": "grace"})).is_success
+    made = await api.ask("POST", "/queuebit/users/grace/keys", key=ADA, json={"label": "first"})
+    key: str = made.json()["key"]
+    return key
+
+
+async def chemistry(api: Api, **settings: object) -> str:
+    """The CRN of an instance that an administrator added."""
+    wish = {"name": "chemistry"} | settings
+    made = await api.ask("POST", "/queuebit/instances", key=ADA, json=wish)
+    assert made.status_code == 201, made.text
+    crn: str = made.json()["crn"]
+    return crn
+
+
+async def granted(api: Api, role: str, *, key: str = ADA, user: str = "grace") -> int:
+    path = f"/queuebit/instances/chemistry/users/{user}"
+    return (await api.ask("PUT", path, key=key, json={"role": role})).status_code
+
+
+async def test_a_user_with_a_role_in_a_new_instance_submits_to_it(api: Api, grace: str):
+    crn = await chemistry(api, plan="open", tags=["Team-C"])
+    before = await api.ask("GET", "/jobs", key=grace, headers={"Service-CRN": crn})
+    assert await granted(api, "member") == 204
+
+    after = await api.ask("GET", "/jobs", key=grace, headers={"Service-CRN": crn})
+    found = await api.http.post(
+        "/v3/resources/search", json={}, headers={"Authorization": f"apikey {grace}"}
+    )
+
+    assert (before.status_code, after.status_code) == (404, 200)
+    (item,) = found.json()["items"]
+    assert (item["name"], item["crn"], item["tags"]) == ("chemistry", crn, ["team-c"])
+
+
+async def test_who_manages_an_instance_says_who_uses_it_and_nobody_else_does(api: Api, grace: str):
+    await chemistry(api)
+    assert await granted(api, "manager", user="alice") == 204
+
+    assert await granted(api, "reader", key=ALICE) == 204
+    assert await granted(api, "manager", key=grace) == 403  # a reader of it
+    assert await granted(api, "manager", key=BOB) == 404  # knows nothing of it
+    assert await granted(api, "member", key=ALICE, user="nobody") == 404
+    listed = await api.ask("GET", "/queuebit/instances", key=ALICE)
+    users = {each["name"]: each["users"] for each in listed.json()["instances"]}
+    assert users["chemistry"] == [
+        {"name": "alice", "role": "manager"},
+        {"name": "grace", "role": "reader"},
+    ]
+    assert users["lab"] is None  # a member is not told
+
+
+async def test_what_the_configuration_declares_is_changed_there(api: Api):
+    asked = [
+        await api.ask("PATCH", "/queuebit/instances/lab", key=ADA, json={"plan": "open"}),
+        await api.ask("DELETE", "/queuebit/instances/lab", key=ADA),
+        await api.ask("DELETE", "/queuebit/users/alice", key=ADA),
+        await api.ask("PATCH", "/queuebit/users/ada", key=ADA, json={"admin": False}),
+        await api.ask("DELETE", "/queuebit/instances/lab/users/alice", key=ADA),
+    ]
+    keys = await api.ask("GET", "/queuebit/users/me/keys", key=ADA)
+    key_id = keys.json()["keys"][0]["id"]
+    asked.append(await api.ask("DELETE", f"/queuebit/users/me/keys/{key_id}", key=ADA))
+
+    assert [answer.status_code for answer in asked] == [409] * 6
+    assert all("declared in the configuration" in one(answer)["message"] for answer in asked)
+
+
+async def test_an_instance_with_work_stays(api: Api, grace: str):
+    crn = await chemistry(api)
+    await granted(api, "member")
+    job = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
+    submitted = await api.ask("POST", "/jobs", key=grace, headers={"Service-CRN": crn}, json=job)
+    busy = await api.ask("DELETE", "/queuebit/instances/chemistry", key=ADA)
+    await api.finish(submitted.json()["id"])
+
+    gone = await api.ask("DELETE", "/queuebit/instances/chemistry", key=ADA)
+    after = await api.ask("GET", "/jobs", key=grace, headers={"Service-CRN": crn})
+
+    assert (busy.status_code, one(busy)["code"]) == (409, problems.CONFLICT)
+    assert (gone.status_code, after.status_code) == (204, 404)
+
+
+async def test_a_removed_user_is_out_at_once(api: Api, grace: str):
+    inside = await api.ask("GET", "/queuebit/users/me", key=grace)
+
+    assert (await api.ask("DELETE", "/queuebit/users/grace", key=ADA)).status_code == 204
+
+    assert (inside.status_code, inside.json()["name"]) == (200, "grace")
+    assert (await api.ask("GET", "/queuebit/users/me", key=grace)).status_code == 401
+
+
+async def test_users_make_and_revoke_their_own_keys_and_no_others(api: Api, grace: str):
+    made = (await api.ask("POST", "/queuebit/users/me/keys", key=grace, json={})).json()
+    listed = (await api.ask("GET", "/queuebit/users/me/keys", key=made["key"])).json()["keys"]
+
+    assert sorted(key["label"] for key in listed) == ["", "first"]
+    assert made["key"] not in str(listed)
+    path = f"/queuebit/users/grace/keys/{made['id']}"
+    assert (await api.ask("DELETE", path, key=ALICE)).status_code == 404
+    assert (await api.ask("DELETE", path, key=grace)).status_code == 204
+    assert (await api.ask("GET", "/queuebit/users/me", key=made["key"])).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/queuebit/users", None),
+        ("POST", "/queuebit/users", {"name": "eve"}),
+        ("PATCH", "/queuebit/users/alice", {"admin": True}),
+        ("DELETE", "/queuebit/users/bob", None),
+        ("POST", "/queuebit/instances", {"name": "eve"}),
+        ("PATCH", "/queuebit/instances/lab", {"plan": "open"}),
+        ("DELETE", "/queuebit/instances/lab", None),
+    ],
+)
+async def test_only_administrators_administer(api: Api, method: str, path: str, body: dict | None):
+    before = api.parts.identity.directory
+
+    answer = await api.ask(method, path, key=ALICE, json=body)
+
+    assert (answer.status_code, one(answer)["code"]) == (403, problems.NOT_AUTHORIZED)
+    assert api.parts.identity.directory is before
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"name": "x", "plan": "gold"}, "There is no plan 'gold'."),
+        ({"name": "no/slash"}, "name"),
+        ({"name": "lab2", "allocation_seconds": -1}, "allocation_seconds"),
+        ({"name": "lab2", "colour": "red"}, "colour"),
+        ({"plan": "open"}, "name"),
+    ],
+)
+async def test_a_wrong_instance_is_refused_by_the_rule(api: Api, body: dict, told: str):
+    answer = await api.ask("POST", "/queuebit/instances", key=ADA, json=body)
+
+    assert answer.status_code == 400
+    assert told in one(answer)["message"]
+
+
+async def test_the_last_administrator_stays(api: Api):
+    identity = api.parts.identity
+    await api.ask("POST", "/queuebit/users", key=ADA, json={"name": "root", "admin": True})
+    key = (await api.ask("POST", "/queuebit/users/root/keys", key=ADA, json={})).json()["key"]
+    await identity.remove(identity.directory.users["ada"])
+
+    answer = await api.ask("DELETE", "/queuebit/users/me", key=key)
+    demoted = await api.ask("PATCH", "/queuebit/users/root", key=key, json={"admin": False})
+
+    assert (answer.status_code, demoted.status_code) == (409, 409)
+    assert one(answer)["message"] == "User root is the only administrator."

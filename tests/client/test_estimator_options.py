@@ -1,0 +1,30 @@
+"""The estimator's options with the newest and the oldest client, against one live service."""
+
+import re
+
+import pytest
+from tests.client.conftest import NEWEST, OLDEST, ROOT
+
+SCRIPT = ROOT / "tests" / "client" / "estimating.py"
+CHECKS = [
+    "shapes, same seed same values",
+    "readout, twirling, decoupling",
+    "extrapolation",
+    "learned and given noise",
+    "refusals",
+]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize("python", [NEWEST, OLDEST], ids=["newest", "oldest"])
+def test_every_option_does_what_it_says(running, python):
+    if not python.exists():
+        pytest.skip("`make setup` installs the oldest client")
+    where = ["--url", running.url, "--data", str(running.data), "--instance", "local"]
+    told = running.queuebit("login", "--env", *where)
+    environment = dict(re.findall(r"^export (\w+)=(\S+)$", told, re.MULTILINE))
+
+    out = running.run(python, "-W", "ignore", SCRIPT, "fake_torino", **environment)
+
+    assert out.splitlines() == CHECKS
