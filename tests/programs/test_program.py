@@ -106,6 +106,7 @@ def test_what_the_simulator_refuses_is_a_limit_of_an_estimate(encode, torino):
     wide = QuantumCircuit(133)
     for _ in range(40):
         wide.sx(range(133))
+        wide.rz(0.3, range(133))
         for one, other in torino.target.build_coupling_map().get_edges():
             wide.cz(one, other)
     wide.measure_all()

@@ -84,6 +84,10 @@ class _Decoder:
             return given
         if "__type__" not in given:
             return {k: self.value(v, f"{where}.{k}", depth + 1) for k, v in given.items()}
+        return self.tagged(given, where, depth)
+
+    def tagged(self, given: dict[str, Any], where: str, depth: int) -> Any:
+        """What a tag stands for."""
         tag, content = given["__type__"], given.get("__value__")
         match tag:
             case "QuantumCircuit":
@@ -92,8 +96,7 @@ class _Decoder:
                 return self.array(content, where)
             case "complex":
                 return _complex(content, where)
-            case _:
-                kind = given.get("__class__", tag)
+        kind = given.get("__class__", tag)
         if kind not in TAGGED:
             raise InvalidInput(
                 f"{where}: objects of type {str(tag)[:100]!r} are not accepted",

@@ -299,11 +299,12 @@ def parse(model: type[Model], given: object) -> Model:
         options = model.model_validate({} if given is None else given)
     except ValidationError as error:
         first: Any = error.errors(include_url=False, include_context=False)[0]
-        # Of a union Pydantic names the branch too, as in "list[constrained-float]".
-        parts = [str(part) for part in first["loc"] if not set("[-") & set(str(part))]
-        name = ".".join(["options", *parts])
+        where = ["options", *(str(one) for one in first["loc"])]
         if first["type"] == "extra_forbidden":
+            name = ".".join(where)
             raise InvalidInput(f"{name}: there is no such option.", 1208) from None
+        # Of a union Pydantic names the branch too, as in "list[constrained-float]".
+        name = ".".join(one for one in where if "[" not in one and "-" not in one)
         raise InvalidInput(f"{name}: {first['msg']}", 1208) from None
     if refused := list(options.refused()):
         subject = f"option {refused[0]} is" if len(refused) == 1 else f"options {_and(refused)} are"

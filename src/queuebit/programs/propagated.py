@@ -28,6 +28,8 @@ from queuebit.programs.readout import SCALE_MIN
 
 Floats = NDArray[np.float64]
 
+TOO_BIG = 3248  # the code of what the simulator cannot sample
+
 
 @runtime_checkable
 class Propagates(Protocol):
@@ -163,7 +165,8 @@ def propagated(
     settings = job.settings
     if settings.extrapolated or settings.injected or not isinstance(device, Propagates):
         return None
-    if device.fits(outline) is None:
+    refusal = device.fits(outline)
+    if refusal is None or refusal.code != TOO_BIG:
         return None
     found = Propagated(replace(job, bodies=[]), list(circuits))
     for pub, circuit, values in zip(job.pubs, circuits, job.values, strict=True):

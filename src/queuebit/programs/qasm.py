@@ -1,6 +1,7 @@
 """Circuits from OpenQASM 3, for users without Qiskit."""
 
 import re
+from typing import Any
 
 from qiskit import QuantumCircuit, qasm3
 from qiskit.circuit import ControlFlowOp, Gate
@@ -90,12 +91,15 @@ def _check_delays(circuit: QuantumCircuit) -> None:
 
 def _standardized(circuit: QuantumCircuit, checked: set[str]) -> QuantumCircuit:
     """With Qiskit's own gates in place of definitions of the same; `checked` are their names."""
-    for at, instruction in enumerate(circuit.data):
+    if not _has_definitions(circuit):
+        return circuit
+    made = circuit.copy_empty_like()
+    for instruction in circuit.data:
         operation = instruction.operation
         if isinstance(operation, ControlFlowOp):
             blocks = [_standardized(block, checked) for block in operation.blocks]
-            circuit.data[at] = instruction.replace(operation=operation.replace_blocks(blocks))
-        elif type(operation) is Gate and operation.name in _STANDARD:
+            operation = operation.replace_blocks(blocks)
+        elif _is_definition(operation):
             standard = _STANDARD[operation.name].base_class(*operation.params)
             if operation.name not in checked and not _same(operation, standard):
                 raise InvalidInput(
@@ -104,8 +108,22 @@ def _standardized(circuit: QuantumCircuit, checked: set[str]) -> QuantumCircuit:
                     1506,
                 )
             checked.add(operation.name)
-            circuit.data[at] = instruction.replace(operation=standard)
-    return circuit
+            operation = standard
+        made.append(instruction.replace(operation=operation), copy=False)
+    return made
+
+
+def _has_definitions(circuit: QuantumCircuit) -> bool:
+    return any(
+        any(map(_has_definitions, instruction.operation.blocks))
+        if instruction.is_control_flow()
+        else _is_definition(instruction.operation)
+        for instruction in circuit.data
+    )
+
+
+def _is_definition(operation: Any) -> bool:
+    return type(operation) is Gate and operation.name in _STANDARD
 
 
 def _same(defined: Gate, standard: Gate) -> bool:
