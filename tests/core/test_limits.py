@@ -269,15 +269,15 @@ def test_what_several_sessions_use_at_once_adds_up(lab):
     lab.backends = (Backend(name="q"), Backend(name="r"))
     lab.instances = (replace(STOPS, since=20),)
     lab.restart()
-    for session, at in (("q", 10), ("r", 40)):
+    for session, at in (("q", 10), ("r", 41)):
         lab.now = at
         lab.open(session.upper(), Mode.SESSION, by="s", backend=session)
         lab.submit(f"{session}1", to=session.upper(), by="s", backend=session)
-    assert lab.scheduler.next_deadline() == 75  # 65 ms of the one and 35 of the other
+    assert lab.scheduler.next_deadline() == 76  # 66 ms of the one and 35 of the other
 
     lab.tick(80)
 
-    assert [lab.workload(id_).active_ms for id_ in "QR"] == [65, 35]
+    assert [lab.workload(id_).active_ms for id_ in "QR"] == [66, 35]
 
 
 def test_before_the_instant_from_which_usage_counts_a_session_reaches_no_limit(lab):

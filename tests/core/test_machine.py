@@ -1,12 +1,13 @@
 """Any sequence of events keeps the scheduler's invariants, and the world outside stays sane."""
 
 import random
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, precondition, rule
-from tests.core.world import BACKENDS, PAYERS, STAGES_OF_WORKERS, World
+from tests.core.world import BACKENDS, INSTANCES, PAYERS, STAGES_OF_WORKERS, World
 
 from queuebit.core.events import (
     JobCancelRequested,
@@ -16,7 +17,7 @@ from queuebit.core.events import (
     WorkloadCloseRequested,
 )
 from queuebit.core.ledger import HOUR_MS
-from queuebit.core.model import BackendStatus, Mode
+from queuebit.core.model import BackendStatus, Mode, OnLimit
 
 BACKEND_NAMES = st.sampled_from([backend.name for backend in BACKENDS])
 PAYER = st.sampled_from(PAYERS)
@@ -95,6 +96,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     def set_status(self, backend, status):
         self.world.set_status(backend, status)
 
+    @rule(
+        instance=st.sampled_from(INSTANCES),
+        limit_ms=st.sampled_from((None, 0, 5_000, 50_000)),
+        allocation_ms=st.sampled_from((None, 0, 500)),
+        window_ms=st.sampled_from((None, HOUR_MS, 3 * HOUR_MS)),
+        on_limit=st.sampled_from(OnLimit),
+    )
+    def set_instance(self, instance, **rules):
+        self.world.set_instance(replace(instance, **rules))
+
     @precondition(lambda self: self.world.calibrating)
     @rule()
     def end_calibration(self):
@@ -151,7 +162,7 @@ TestSchedulerMachine = SchedulerMachine.TestCase
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_ten_thousand_random_events(seed):
+def test_ten_thousand_random_events(seed):  # noqa: PLR0915 - one thing after the other
     """Longer lives than Hypothesis has time for; the seed tells all of it."""
     rng = random.Random(seed)
     world = World()
@@ -196,6 +207,10 @@ def test_ten_thousand_random_events(seed):
             world.set_status(backend, status, check=check)
         elif choice < 0.987:
             world.now += HOUR_MS
+        elif choice < 0.988:
+            limit_ms = rng.choice((None, 9_000, 90_000))
+            known = replace(rng.choice(INSTANCES), limit_ms=limit_ms)
+            world.set_instance(known, check=check)
         else:
             world.now = max(world.now, world.scheduler.next_deadline() or 0)
             world.feed(Tick(), check=check)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from queuebit.core.events import JobCancelRequested, WorkloadCloseRequested
-from queuebit.core.model import Job, JobStatus, Mode, Reason, Stage
+from queuebit.core.model import Backend, Instance, Job, JobStatus, Mode, Reason, Stage
 from queuebit.core.usage import (
     OVERHEAD_MS,
     charged_when_stopped,
@@ -84,6 +84,32 @@ def test_who_is_stopped_after_the_qpu_pays_what_was_measured():
     stopped = job(Stage.FINISH, quantum_started_at=1_000, quantum_ended_at=1_100, usage_ms=2_345)
 
     assert charged_when_stopped(stopped, 9_000) == 2_345
+
+
+@pytest.mark.parametrize("how", ["measured", "cancelled", "failed", "took too long"])
+def test_a_backend_that_charges_nothing_charges_nothing_however_a_job_ends(lab, how):
+    lab.instances = [Instance(id="i", limit_ms=1)]
+    lab.restart([Backend(name="q", charges=False)])
+    lab.submit("a", limit_ms=2_000)
+    lab.prepared("a", estimated_ms=2_100)
+    lab.now = 1_000
+    match how:
+        case "measured":
+            lab.measured("a", usage_ms=2_100)
+            assert lab.job("a").usage_ms == 0
+            lab.finished("a")
+        case "cancelled":
+            lab.cancel("a")
+        case "failed":
+            lab.failed("a", BROKEN)
+        case _:
+            lab.tick(2_000)
+
+    assert lab.job("a").ended_at == lab.now
+    assert lab.job("a").usage_ms == 0
+    assert lab.scheduler.ledger.used_ms("i") == 0
+    lab.submit("b")  # which the limit would refuse to start
+    assert lab.running() == ["b"]
 
 
 def test_a_batch_uses_the_sum_of_its_jobs(lab):

@@ -15,6 +15,7 @@ from queuebit.core.events import (
     CalibrationEnded,
     Command,
     Event,
+    InstanceSet,
     JobSubmitted,
     Restarted,
     RunCalibration,
@@ -74,6 +75,8 @@ class Drain:
     """A session that is next in line, and the jobs that may still start before it."""
 
     session: str
+    head: str
+    """Its job that stands first: without it the session is next no longer, and may be anew."""
     eligible: frozenset[str]
 
 
@@ -81,6 +84,7 @@ class World:
     """A scheduler, the records that were saved, and what runs in workers and on QPUs."""
 
     def __init__(self) -> None:
+        self.instances = {instance.id: instance for instance in INSTANCES}
         self.scheduler = Scheduler(BACKENDS, instances=INSTANCES)
         self.now = 0
         self.saved: dict[str, Record] = {}
@@ -158,8 +162,10 @@ class World:
         drain = self.drains.get(job.backend)
         if drain is None:
             return
-        session = self.workload(drain.session)
-        if session.drain_seq is not None or session.state is WorkloadState.ACTIVE:
+        session, head = self.workload(drain.session), self.job(drain.head)
+        if session.state is WorkloadState.ACTIVE or (
+            session.drain_seq is not None and head.status is JobStatus.QUEUED
+        ):
             assert job.workload_id == session.id or job.id in drain.eligible, "overtook a session"
 
     def note_drains(self) -> None:
@@ -169,8 +175,11 @@ class World:
             if record.drain_seq is None:
                 continue
             old = self.drains.get(record.backend)
-            if old is None or old.session != record.id:
-                old = Drain(record.id, frozenset(self.queued_with_priority(record.backend)))
+            queued = [job for job in self.scheduler.jobs.values() if job.workload_id == record.id]
+            head = min(queued, key=lambda job: job.seq).id
+            if old is None or (old.session, old.head) != (record.id, head):
+                eligible = frozenset(self.queued_with_priority(record.backend))
+                old = Drain(record.id, head, eligible)
             drains[record.backend] = old
         self.drains = drains
 
@@ -258,7 +267,7 @@ class World:
         """What counts is what was charged in the window, and at most an hour more."""
         charges = saved.charges(self.saved)
         ledger = self.scheduler.ledger
-        for instance in INSTANCES:
+        for instance in self.instances.values():
             own = [c for c in charges if c.instance == instance.id and c.at >= instance.since]
             began = -1 if instance.window_ms is None else self.now - instance.window_ms
             least = sum(c.ms for c in own if c.at > began)
@@ -294,7 +303,7 @@ class World:
             BACKENDS,
             saved.unfinished(self.saved),
             saved.last_seq(self.saved),
-            instances=INSTANCES,
+            instances=self.instances.values(),
             charges=saved.charges(self.saved),
         )
 
@@ -373,6 +382,11 @@ class World:
 
     def set_status(self, backend: str, status: BackendStatus, *, check: bool = True) -> None:
         self.feed(BackendStatusSet(backend=backend, status=status, reason="told"), check=check)
+
+    def set_instance(self, instance: Instance, *, check: bool = True) -> None:
+        self.instances[instance.id] = instance
+        own = tuple(c for c in saved.charges(self.saved) if c.instance == instance.id)
+        self.feed(InstanceSet(instance=instance, charges=own), check=check)
 
     def end_calibration(self, backend: str, *, check: bool = True) -> None:
         ended = self.calibrating.pop(backend)

@@ -35,6 +35,8 @@ class Changes:
         self, job: Job, status: JobStatus, at: int, *, usage_ms: int, reason: Reason | None = None
     ) -> None:
         """End a job, with what that brings for its workload and its instance."""
+        if not self.index.charges(job):
+            usage_ms = 0
         was_running = job.status is JobStatus.RUNNING
         if was_running:
             job = to_stage(job, None)

@@ -64,6 +64,10 @@ class Index:
         """The workload of `job`; None in job mode."""
         return None if job.workload_id is None else self.workloads[job.workload_id]
 
+    def charges(self, job: Job) -> bool:
+        """Whether QPU time is charged where `job` runs."""
+        return self.backends[job.backend].backend.charges
+
     def has_queued(self, workload_id: str) -> bool:
         """Whether a job of the workload is queued."""
         return bool(self.queued[workload_id])

@@ -166,6 +166,7 @@ class Backend:
     lanes: int = 5  # jobs running at once (FAQ: "five for most backends today")
     qpu_slots: int = 1  # jobs on the QPU at once
     calibrations: tuple[Calibration, ...] = ()
+    charges: bool = True  # what runs on it counts as usage; dry runs do not
 
 
 class BackendStatus(StrEnum):

@@ -151,6 +151,7 @@ class Scheduler:
     def _set_instance(self, instance: Instance, charges: Iterable[Charge], now: int) -> None:
         """Its place in the fair share, and whether it is at its limit, may be others now."""
         self.ledger.set(instance, charges)
+        self._roll(now)
         self.index.stand_again(instance.id)
         if self.ledger.is_limited(instance.id):
             self._stop_at_limit(instance.id, now)
@@ -198,11 +199,12 @@ class Scheduler:
                 )
                 self._changes.save(to_stage(job, Stage.READY, ready_at=now, estimated_ms=known_ms))
             case Stage.QUANTUM:
-                if job.limit_ms is not None and event.usage_ms > job.limit_ms:
+                usage_ms = event.usage_ms if self.index.charges(job) else 0
+                if job.limit_ms is not None and usage_ms > job.limit_ms:
                     self._run_too_long(job, now)
                     return
                 self._changes.save(
-                    to_stage(job, Stage.FINISH, quantum_ended_at=now, usage_ms=event.usage_ms)
+                    to_stage(job, Stage.FINISH, quantum_ended_at=now, usage_ms=usage_ms)
                 )
                 self._changes.step.commands.append(RunStage(job.id, job.run, Stage.FINISH))
             case Stage.FINISH:
