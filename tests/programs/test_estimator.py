@@ -286,6 +286,7 @@ def test_plain_results_hold_lists(run_bytes, encode, perfect):
         ([QuantumCircuit(5), {"IIIIZ": 1j}], "PUB 0: the observables cannot be read"),
         ([QuantumCircuit(5), {"IIIIZ": 0.0}], "PUB 0: the observables cannot be read"),
         ([QuantumCircuit(5), {"IIIIZ": float("nan")}], "PUB 0: an observable's coefficient is n"),
+        ([QuantumCircuit(5), {"IIIIZ": 1e300}], "PUB 0: an observable's coefficient is not fini"),
         ([QuantumCircuit(5), []], "PUB 0: there are no observables"),
         ([QuantumCircuit(5), "IIIIZ", None, 0], "PUB 0, precision: must be a number greater"),
         ([QuantumCircuit(5), "IIIIZ", None, "1"], "PUB 0, precision: must be a number greater"),

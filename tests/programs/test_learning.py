@@ -185,6 +185,7 @@ def test_a_layer_that_cannot_be_learned_is_refused_and_numbered(why, device):
     [
         ({"pair_depths": (3, 3)}, "two different depths"),
         ({"pair_depths": (0, 10**9)}, "instructions; the limit is 500000"),
+        ({"pair_depths": (0, 1500)}, "boxes, squared circuit by circuit; the limit is 4100000"),
         ({"num_randomizations": 2**31 - 1}, "parameter values; the limit is"),
     ],
 )

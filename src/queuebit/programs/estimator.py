@@ -24,6 +24,7 @@ from queuebit.programs.propagated import Propagated, propagated
 from queuebit.programs.settings import Settings, settle
 
 DEFAULT_PRECISION = 0.015625  # client 0.51, EstimatorOptions.default_precision: 1 / sqrt(4096)
+COEFFICIENT_MAX = 1e100  # sums and squares of larger ones are not finite
 
 
 @dataclass(slots=True)
@@ -261,8 +262,11 @@ def _observables(circuit: QuantumCircuit, given: object, number: int) -> Observa
             1208,
             "Apply the circuit's layout to the observables.",
         )
-    if not all(np.isfinite(observable.coeffs).all() for observable in _flat(array)):
-        raise InvalidInput(f"PUB {number}: an observable's coefficient is not finite", 1208)
+    if not all((np.abs(observable.coeffs) <= COEFFICIENT_MAX).all() for observable in _flat(array)):
+        raise InvalidInput(
+            f"PUB {number}: an observable's coefficient is not finite, or over {COEFFICIENT_MAX:g}",
+            1208,
+        )
     return array
 
 

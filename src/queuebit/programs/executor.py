@@ -247,7 +247,6 @@ def _timings(circuits: Sequence[QuantumCircuit], device: Qpu) -> list[Timing]:
 
 def _check_options(payload: Payload) -> None:
     """Refuses, by name, what is set and cannot be honoured."""
-    refused = [] if payload.options.init_qubits else ["init_qubits"]
     experimental = getattr(payload.options, "experimental", {})
     left = {
         group: {name: value for name, value in given.items() if (group, name) not in HONOURED}
@@ -255,8 +254,7 @@ def _check_options(payload: Payload) -> None:
         else given
         for group, given in experimental.items()
     }
-    refused += refused_experiments(left)
-    if refused:
+    if refused := list(refused_experiments(left)):
         raise InvalidInput(
             f"option {refused[0][:100]} is not supported by this service yet",
             1208,

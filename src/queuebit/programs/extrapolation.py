@@ -31,7 +31,7 @@ METHODS = {
     "gate_folding_front": "front",
     "gate_folding_back": "back",
 }
-FOLDED_MAX = 100_000  # two-qubit gates of one circuit after folding; building them takes seconds
+FOLDED_MAX = 25_000  # two-qubit gates of one circuit after folding; building them takes seconds
 STEP = 1e-3  # of a standard error, when a fit's own error is not known
 
 

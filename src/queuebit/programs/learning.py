@@ -13,10 +13,6 @@ size is what makes templates slow; then its templates go to where the layer is o
 `Noise.pauli_map` goes with its layer to whatever injects noise: samplomatic's
 `pauli_lindblad_maps`, keyed by the box's InjectNoise ref, or qiskit-mitigation's `noise_maps`.
 It is in the order of the layer's qubits, ascending, as both want it.
-
-What a client sends of a result that it feeds back (`resilience.layer_noise_model`): a tagged list
-of LayerError for a list, or a tagged NoiseLearnerResult, with the circuit (the layer's gates on
-qubits 0 to n-1), `qubits` (ascending physical numbers), and `error` (generators, rates).
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,6 +43,8 @@ LAYERS_MAX = 100  # of one job
 # default options has 115,000 instructions, and 16 million values.
 INSTRUCTIONS_MAX = 500_000
 VALUES_MAX = 2**26
+# The boxes of each template, squared, in all, as building takes time: one template of depth 1,000.
+SQUARES_MAX = 4_100_000
 
 # What the libraries raise for a layer that is nothing for them.
 _UNLEARNABLE = (ValueError, QiskitError, BuildError, ParameterError, SamplexError, SynthError)
@@ -175,12 +173,14 @@ def over_limits(layers: Sequence[Layer], settings: Settings) -> Iterator[Invalid
         )
     rounds = sum(2 * depth + 2 for depth in depths)
     measured = sum(len(layer.qubits) for layer in layers)  # gates' layers too, at depth 0
+    squares = len(gates) * sum((2 * depth + 2) ** 2 for depth in depths)
     # Six gates per qubit and round, with three parameters.
     instructions = 6 * (width * rounds + 2 * measured)
     values = 3 * (width * rounds * BASES + 2 * measured) * settings.num_randomizations
     for what, asked, limit in (
         ("instructions", instructions, INSTRUCTIONS_MAX),
         ("parameter values", values, VALUES_MAX),
+        ("boxes, squared circuit by circuit", squares, SQUARES_MAX),
     ):
         if asked > limit:
             yield InvalidInput(

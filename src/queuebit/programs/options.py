@@ -66,6 +66,7 @@ class Execution(_Options):
     """How circuits are run."""
 
     init_qubits: bool = True
+    """No effect: a simulated shot begins in the ground state with a reset or without one."""
     rep_delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
@@ -277,8 +278,6 @@ class NoiseLearnerV3Options(Execution):
 
     def refused(self) -> Iterator[str]:
         """Names of the options that are set and not honoured."""
-        if not self.init_qubits:
-            yield "init_qubits"
         for name, checks in (
             ("post_selection", self.post_selection),
             ("bit_flip_checks.pre_circuit", self.bit_flip_checks.pre_circuit),

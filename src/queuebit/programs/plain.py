@@ -34,7 +34,9 @@ def _field(field: Any) -> Any:
 
 
 def _lists(array: NDArray[Any]) -> Any:
-    """JSON has no number for what is not finite: null stands there."""
+    """JSON has no number for what is not finite: null stands there. A complex one is a pair."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], axis=-1).tolist()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return np.where(np.isfinite(array), array, None).tolist()  # type: ignore[call-overload]  # None makes it an array of objects
     return array.tolist()

@@ -28,6 +28,7 @@ PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validati
 PLANNED_BYTES_MAX = (
     4 * 2**20
 )  # of their parameters together; decoded they are 20 to 50 times larger
+TIME = "circuits_execution_time_ns"  # among a device's metadata
 
 
 class Done(Protocol):
@@ -208,14 +209,7 @@ def prepare(program_id: str, params: bytes, device: Qpu) -> Prepared:
             known.plan.rep_delay_s,
             told.estimated_ms,
         ),
-        # The names of the metrics API up to 2026-02-15 (docs/endpoints.md).
-        metrics={
-            "executions": told.executions,
-            "qiskit_version": qiskit.__version__,
-            "num_circuits": told.circuits,
-            "num_qubits": [width for width, _ in told.sizes],
-            "circuit_depths": [depth for _, depth in told.sizes],
-        },
+        metrics={"qiskit_version": qiskit.__version__} | _metrics(told),
         log=(
             (
                 f"prepared circuits={told.circuits} executions={told.executions} "
@@ -253,6 +247,7 @@ class _Ran(NamedTuple):
     bits: Sequence[NDArray[np.bool_]]
     """Of the last."""
     metrics: dict[str, Any]
+    """Of all."""
     usage_ms: int
     done: Done | None
     """If it is not that of the first round."""
@@ -269,12 +264,15 @@ def _ran(work: _Work, experiments: list[Experiment], device: Qpu) -> _Ran:
     more, done = work.done.more(first.bits)
     device.check(more)
     second = device.sample(more, seed=_next_seed(work.seed))
-    if first.usage_ms is None or second.usage_ms is None:
-        # What the second round would be like was a guess.
-        usage_ms = _estimate(work.rep_delay_s, [*experiments, *more], device).estimated_ms
-    else:
+    # What the second round would be like was a guess.
+    told = _estimate(work.rep_delay_s, [*experiments, *more], device)
+    usage_ms = told.estimated_ms
+    if first.usage_ms is not None and second.usage_ms is not None:
         usage_ms = first.usage_ms + second.usage_ms
-    return _Ran(second.bits, second.metadata, usage_ms, done)
+    metrics = first.metadata | second.metadata | _metrics(told)
+    if TIME in first.metadata and TIME in second.metadata:
+        metrics[TIME] = first.metadata[TIME] + second.metadata[TIME]
+    return _Ran(second.bits, metrics, usage_ms, done)
 
 
 def finish(program_id: str, work: object, raw: object, device: Qpu) -> bytes:
@@ -374,6 +372,16 @@ def _estimate(rep_delay_s: float, experiments: Sequence[Experiment], device: Qpu
         executions=sum(runs),
         sizes=sizes,
     )
+
+
+def _metrics(told: Estimate) -> dict[str, Any]:
+    """What was run, in the names of the metrics API up to 2026-02-15 (docs/endpoints.md)."""
+    return {
+        "executions": told.executions,
+        "num_circuits": told.circuits,
+        "num_qubits": [width for width, _ in told.sizes],
+        "circuit_depths": [depth for _, depth in told.sizes],
+    }
 
 
 def _size(circuit: QuantumCircuit) -> tuple[int, int]:

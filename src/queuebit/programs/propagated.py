@@ -9,7 +9,7 @@ that change the basis of a measurement are taken as perfect.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
 from qiskit.quantum_info import SparsePauliOp
 
-from queuebit.devices.propagation import Expectations, Readout
-from queuebit.devices.protocol import Experiment, Qpu
+from queuebit.devices.protocol import Expectations, Experiment, Propagates, Qpu, Readout
 from queuebit.errors import InvalidInput
 from queuebit.programs import codec
 from queuebit.programs.averages import Pub
@@ -29,34 +28,6 @@ from queuebit.programs.readout import SCALE_MIN
 Floats = NDArray[np.float64]
 
 TOO_BIG = 3248  # the code of what the simulator cannot sample
-
-
-@runtime_checkable
-class Propagates(Protocol):
-    """A device that can tell expectation values without sampling."""
-
-    def fits(self, experiments: Sequence[Experiment]) -> InvalidInput | None:
-        """Why it would refuse to sample them; None if it would not."""
-
-    def propagate(
-        self,
-        circuit: QuantumCircuit,
-        values: Floats,
-        observables: Sequence[SparsePauliOp],
-        *,
-        readout: Readout,
-    ) -> Expectations:
-        """Expectation values, shape (sets of values, observables)."""
-
-    def propagates(
-        self,
-        circuit: QuantumCircuit,
-        values: Floats,
-        observables: Sequence[SparsePauliOp],
-        *,
-        readout: Readout,
-    ) -> InvalidInput | None:
-        """Why `propagate` would refuse; None if it would not."""
 
 
 @dataclass(frozen=True, slots=True)
