@@ -128,7 +128,7 @@ def twirls() -> None:
             circuit.rz(next(left), one.qubits)
         else:
             circuit.append(one)
-    rows = np.random.default_rng(1).integers(0, 4, (32, len(turns))) * HALF
+    rows = np.random.default_rng(1).integers(0, 4, (32, len(turns))).astype(np.float64) * HALF
     work = [Experiment(measured(circuit, every), rows, 128)]
     device.sample(work, seed=1)
     took = seconds(lambda: device.sample(work, seed=1))

@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from tests.fakes_tenants import MemoryAudit, MemoryTenants
+
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import (
     FINAL,
@@ -23,6 +25,7 @@ from queuebit.core.model import (
 from queuebit.core.usage import active_now_ms
 from queuebit.errors import ServiceFault
 from queuebit.store.analytics import DAY_MS, AnalyticsQuery, Cell, Sum, Totals
+from queuebit.store.audit import Entry
 from queuebit.store.database import (
     JobQuery,
     Loaded,
@@ -33,78 +36,14 @@ from queuebit.store.database import (
 )
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
 from queuebit.store.listing import EntryMode, WorkloadQuery, status_of
-from queuebit.tenancy import Directory, Grant, Key, Owned, User, directory
-
-
-class MemoryTenants:
-    """`Tenants` that are forgotten with the process."""
-
-    def __init__(self) -> None:
-        self._directory = Directory()
-
-    async def read(self) -> Directory:
-        return self._directory
-
-    async def declare(self, declared: Directory) -> None:
-        old = self._directory
-        gone = [
-            *(user for user in old.users.values() if user.declared),
-            *(owned for owned in old.instances.values() if owned.declared),
-            *(grant for grant in old.grants.values() if grant.declared),
-            *(key for key in old.keys.values() if key.declared),
-        ]
-        kept = {user.name for user in declared.users.values()} | set(declared.instances)
-        for thing in gone:
-            if isinstance(thing, User) and thing.name in kept:
-                continue
-            if isinstance(thing, Owned) and thing.config.name in kept:
-                continue
-            await self.remove(thing)
-        for key in [*self._directory.keys.values()]:
-            if key.digest in {new.digest for new in declared.keys.values()}:
-                await self.remove(key)
-        for thing in (
-            *declared.users.values(),
-            *declared.instances.values(),
-            *declared.keys.values(),
-            *declared.grants.values(),
-        ):
-            await self.put(thing)
-
-    async def put(self, thing: Owned | User | Key | Grant) -> None:
-        await self.remove(thing, cascade=False)
-        now = self._directory
-        added = [[thing] if isinstance(thing, kind) else [] for kind in (Owned, User, Key, Grant)]
-        self._directory = directory(
-            [*now.instances.values(), *added[0]],
-            [*now.users.values(), *added[1]],
-            [*now.keys.values(), *added[2]],
-            [*now.grants.values(), *added[3]],
-        )
-
-    async def remove(self, thing: Owned | User | Key | Grant, *, cascade: bool = True) -> None:
-        now = self._directory
-        instance = thing.config.name if isinstance(thing, Owned) else None
-        user = thing.name if isinstance(thing, User) else None
-        key = thing.id if isinstance(thing, Key) else None
-        pair = (thing.user, thing.instance) if isinstance(thing, Grant) else None
-        self._directory = directory(
-            [one for one in now.instances.values() if one.config.name != instance],
-            [one for one in now.users.values() if one.name != user],
-            [k for k in now.keys.values() if k.id != key and not (cascade and k.user == user)],
-            [
-                grant
-                for at, grant in now.grants.items()
-                if at != pair and not (cascade and (at[0] == user or at[1] == instance))
-            ],
-        )
 
 
 class MemoryStore:
     """A `Database` that forgets everything with the process."""
 
     def __init__(self) -> None:
-        self.tenants = MemoryTenants()
+        self.audit = MemoryAudit()
+        self.tenants = MemoryTenants(self.audit)
         self._jobs: dict[str, StoredJob] = {}
         self._workloads: dict[str, StoredWorkload] = {}
         self._deleted: dict[str, Job] = {}
@@ -133,7 +72,9 @@ class MemoryStore:
             last_at=max(map(latest_instant, on_record), default=0),
         )
 
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
         told = {detail.id: detail for detail in details}
         states = [record for record in records if isinstance(record, BackendState)]
         records = [record for record in records if not isinstance(record, BackendState)]
@@ -141,6 +82,7 @@ class MemoryStore:
         known = self._jobs.keys() | self._workloads.keys() | told.keys()
         if not told.keys() <= ids or not ids <= known:
             raise ServiceFault("a record without details, or the reverse")
+        await self.audit.record(entries)
         self._states.update({state.id: state for state in states})
         for state in states:
             if state.calibrated is not None:
@@ -212,22 +154,26 @@ class MemoryStore:
             more_after=last < len(found) and first < last,
         )
 
-    async def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
+    async def set_tags(
+        self, job_id: str, tags: Sequence[str], entries: Sequence[Entry] = ()
+    ) -> None:
         stored = self._jobs.get(job_id)
         if stored is not None:
             details = replace(stored.details, tags=tuple(tags))
             self._jobs[job_id] = replace(stored, details=details)
+            await self.audit.record(entries)
 
     async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         stored = self._jobs.get(job_id)
         if stored is not None:
             self._jobs[job_id] = replace(stored, metrics={**stored.metrics, **metrics})
 
-    async def delete_job(self, job_id: str) -> None:
+    async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
         stored = self._jobs.get(job_id)
         if stored is not None and stored.record.ended_at is not None:
             self._deleted[job_id] = self._jobs.pop(job_id).record
             self._deleted_users[job_id] = stored.details.user
+            await self.audit.record(entries)
 
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
         every = [*(stored.record for stored in self._jobs.values()), *self._deleted.values()]

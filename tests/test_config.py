@@ -178,6 +178,12 @@ def test_the_example_of_a_laboratory_is_what_it_says():
         Calibration(kind="benchmarking", every_ms=86_400_000, lasts_ms=1_200_000),
     )
     assert manila.calibrations == ()
+    assert {one.name: one.charges for one in scheduling.backends(config)} == {
+        "fake_torino": True,
+        "fake_manila": True,
+        "mock_torino": False,
+        "mock_manila": False,
+    }
     assert [Snapshot(one).name for one in config.backends] == ["fake_torino", "fake_manila"]
     assert admins == ["ada"]
 

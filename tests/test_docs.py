@@ -19,8 +19,10 @@ from starlette.routing import Route
 from queuebit import config as settings
 from queuebit.api import problems
 from queuebit.api.routes import PREFIX, create_app
+from queuebit.api.trail import Watch
 from queuebit.cli.main import app as commands
 from queuebit.errors import InvalidInput
+from queuebit.programs import executor, executor_payload
 from queuebit.programs.options import (
     EstimatorOptions,
     NoiseLearnerOptions,
@@ -92,7 +94,7 @@ def test_every_setting_of_the_service_is_documented_with_all_ways_to_set_it():
     flags = {name for option in COMMANDS["serve"].params for name in option.opts}
     expected = {}
     for name, field in settings.Config.model_fields.items():
-        flag = f"--{name}"
+        flag = f"--{name.replace('_', '-')}"
         default = f"[{LISTS[name]}](#{name})" if name in LISTS else shown(field.default)
         variable = f"`QUEUEBIT_{name.upper()}`"
         expected[f"`{name}`"] = (default, variable, f"`{flag}`" if flag in flags else "")
@@ -137,7 +139,7 @@ def test_what_there_is_without_configuration_is_told():
 
 @pytest.fixture(scope="module")
 def app():
-    return create_app(SimpleNamespace(config=settings.Config()))
+    return create_app(SimpleNamespace(config=settings.Config(), watch=Watch()))
 
 
 def test_every_route_is_documented_and_every_documented_route_is_served(app):
@@ -312,6 +314,44 @@ def test_every_option_is_documented_and_does_what_is_said(heading, model):
             assert told == f"`{json.dumps(default)}`", path
 
 
+def test_every_option_of_the_executor_is_documented():
+    """Those of all versions of IBM's schema, and what `experimental` may hold."""
+    rows = {
+        row["option"].strip("`"): (row["default"], row["what becomes of it"].split()[0].strip(",:"))
+        for row in table(section("docs/programs.md", "Options of the executor"))
+    }
+    options = {
+        name: field.get_default(call_default_factory=True)
+        for version in executor_payload.VERSIONS.values()
+        for name, field in version.models.OptionsModel.model_fields.items()
+    }
+    options |= {f"experimental.{group}.{name}": None for group, name in executor.HONOURED}
+
+    assert set(rows) == set(options)
+    for path, default in options.items():
+        told, becomes = rows[path]
+        assert becomes in {"honoured", "no"}  # none is refused
+        assert told.startswith("none") if default is None else told == f"`{json.dumps(default)}`"
+
+
+def test_every_part_of_a_program_of_the_executor_is_documented():
+    rows = table(section("docs/programs.md", "The executor"))
+    parts = {row["part of the program"].strip("`").removeprefix("items[].") for row in rows}
+    fields = {
+        name
+        for version in executor_payload.VERSIONS.values()
+        for model in (
+            version.models.QuantumProgramModel,
+            version.models.CircuitItemModel,
+            version.models.SamplexItemModel,
+        )
+        for name in model.model_fields
+    }
+
+    # An item's kind is not the user's to choose, and its circuit is told of under `circuits`.
+    assert parts == fields - {"items", "item_type", "circuit"}
+
+
 # Links and code
 
 
@@ -348,6 +388,15 @@ def test_files_that_pages_name_exist():
             r"`((?:src|tests|docs|scripts|examples)/[\w./-]+)`", path.read_text("utf-8")
         ):
             assert (ROOT / name).exists() or "NAME" in name, f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("folder", ["programs", "devices"])
+def test_every_file_of_a_large_folder_is_in_the_architecture(folder):
+    files = {path.stem for path in ROOT.glob(f"src/queuebit/{folder}/*.py")} - {"__init__"}
+
+    rows = table(section("docs/architecture.md", folder.capitalize()))
+
+    assert sorted(name for row in rows for name in TICKED.findall(row["file"])) == sorted(files)
 
 
 def test_the_example_in_the_page_of_testing_is_the_file():

@@ -9,17 +9,20 @@ import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from queuebit import scheduling
 from queuebit.api.certificates import Certificate, name_in, tunnel_context
+from queuebit.api.health import Gate
 from queuebit.api.identity import open_identity
 from queuebit.api.parts import Parts
 from queuebit.api.repeats import Repeats
 from queuebit.api.routes import create_app
 from queuebit.api.server import listen, make_server, serve
+from queuebit.api.trail import Watch
 from queuebit.clock import Clock, FastClock, SystemClock
 from queuebit.config import Config
 from queuebit.core.model import BackendState, Job
@@ -28,10 +31,12 @@ from queuebit.devices.loading import describe
 from queuebit.driver import Driver
 from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Engine
+from queuebit.engines.watched import WatchedEngine
 from queuebit.errors import ConfigError
 from queuebit.runner import Runner, clear_up
 from queuebit.store.database import Database, Loaded
 from queuebit.store.payloads import Payloads
+from queuebit.traces import open_traces
 
 Result = TypeVar("Result")
 
@@ -114,13 +119,37 @@ class Service:
                 raise _first(group) from None
 
     async def _serve(self, stack: AsyncExitStack, ready: asyncio.Event) -> None:
-        """Open everything from the bottom upwards, answer, and close it downwards."""
+        """Listen, open everything from the bottom upwards, answer, and close it downwards."""
         config = self.config
         stack.enter_context(_locked(config.data))
-        snapshots = {backend.name: describe(backend) for backend in config.offered}
         listener = stack.enter_context(listen(config.host, config.port))
-        tunnels = tunnel_context(config.data)
-        tls = _tls(config)
+        gate, tunnels = Gate(), tunnel_context(config.data)
+        server = make_server(
+            gate, tunnels, tls=_tls(config), trusted_proxies=config.trusted_proxies
+        )
+        self.url = _url(config, listener.getsockname()[1])
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(serve(server, listener))
+            parts, runner = await self._open(stack)
+            trail = parts.watch.trail.run(self.database.audit, config.audit_days)
+            watching = group.create_task(trail)
+            running = group.create_task(runner.run())  # before the driver, which commands it
+            driving = group.create_task(self.driver.run())
+            gate.open(create_app(parts))
+            ready.set()
+            await self._stopping.wait()
+            server.should_exit = True
+            await serving
+            watching.cancel()
+            driving.cancel()  # before the runner: what is stopped now is no news
+            running.cancel()
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Parts, Runner]:
+        """Make everything that the API stands on; `stack` closes it."""
+        config = self.config
+        snapshots = {backend.name: describe(backend) for backend in config.offered}
+        watch = Watch(traces=open_traces())
+        stack.push_async_callback(asyncio.to_thread, watch.traces.close)
         folder = config.data / "payloads"
         payloads = Payloads(folder)
         self.database = Database(config.database_url)
@@ -141,12 +170,17 @@ class Service:
             instances=instances,
             charges=await self.database.charges(scheduling.usage_since(instances, clock.now())),
         )
-        engine = self._engine or ProcessPool(
+        workers = self._engine or ProcessPool(
             backends=config.offered,
             payloads=folder,
             workers=_workers(config),
             memory_bytes=config.worker_memory_mb * 2**20 or None,
+            log_format=config.log_format,
+            log_level=config.log_level,
         )
+        if isinstance(workers, ProcessPool):
+            watch = replace(watch, staff=workers.staff)
+        engine = WatchedEngine(workers, watch.metrics, watch.traces)
         stack.push_async_callback(engine.close)
         await engine.start()
         runner = Runner(
@@ -157,7 +191,13 @@ class Service:
             real_timing={known.name for known in config.backends if known.timing == "real"},
         )
         self.driver = Driver(
-            scheduler, self.database, runner, clock, last_at=loaded.last_at, times=runner.times
+            scheduler,
+            self.database,
+            runner,
+            clock,
+            last_at=loaded.last_at,
+            times=runner.times,
+            metrics=watch.metrics,
         )
         runner.bind(self.driver.send, self.driver.calibrated)
         repeats = Repeats(payloads)
@@ -172,22 +212,10 @@ class Service:
             engine=engine,
             clock=clock,
             snapshots=snapshots,
+            watch=watch,
         )
         stack.push_async_callback(parts.undertakings.close)  # before the engine's
-        server = make_server(
-            create_app(parts), tunnels, tls=tls, trusted_proxies=config.trusted_proxies
-        )
-        self.url = _url(config, listener.getsockname()[1])
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(runner.run())  # before the driver, which commands it
-            driving = group.create_task(self.driver.run())
-            serving = group.create_task(serve(server, listener))
-            ready.set()
-            await self._stopping.wait()
-            server.should_exit = True
-            await serving
-            driving.cancel()  # before the runner: what is stopped now is no news
-            running.cancel()
+        return parts, runner
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -248,10 +276,11 @@ def _url(config: Config, port: int) -> str:
     """Where a client finds it; with TLS by a name that the certificate holds."""
     host = config.host
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - asked for by the operator
-    scheme = "http"
+    scheme, usual = "http", 80
     if config.tls_cert is not None:
-        scheme, host = "https", name_in(config.tls_cert, host)
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        scheme, usual, host = "https", 443, name_in(config.tls_cert, host)
+    place = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{place}" if port == usual else f"{scheme}://{place}:{port}"
 
 
 def _workers(config: Config) -> int:

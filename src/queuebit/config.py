@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from queuebit.errors import ConfigError
+from queuebit.watching import WatchingConfig
 
 PREFIX = "QUEUEBIT_"  # of the environment variables that are settings
 
@@ -197,7 +198,7 @@ PLANS = (
 )
 
 
-class Config(_Frozen):
+class Config(WatchingConfig, _Frozen):
     """Everything that can be set."""
 
     host: str = "127.0.0.1"
@@ -258,7 +259,7 @@ class Config(_Frozen):
 
     @model_validator(mode="after")
     def _strangers_see_nothing(self) -> Self:
-        """What other machines reach has TLS, or somebody said that it need not."""
+        """What other machines reach has TLS and users, or somebody said that it need not."""
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key: one is of no use without the other")
         if self.tls_cert is None and not self.insecure and not is_loopback(self.host):
@@ -266,6 +267,11 @@ class Config(_Frozen):
                 f"host {self.host!r} lets other machines in, and without TLS whoever is on the way "
                 "reads keys and results: give tls_cert and tls_key, or have a reverse proxy with "
                 "TLS on this machine and host 127.0.0.1, or trust the network with --insecure"
+            )
+        if not self.users and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} lets other machines in, and the one key of the first start "
+                "administers everything: name users in the configuration, or say --insecure"
             )
         return self
 

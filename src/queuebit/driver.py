@@ -1,9 +1,11 @@
 """Feeds the scheduler: events in, records saved, then commands carried out. Decides nothing."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from queuebit.clock import Clock
@@ -13,7 +15,9 @@ from queuebit.core.model import FINAL, Calibrated, Job, JobStatus, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.errors import ServiceFault
 from queuebit.foresight import Foreseen, Foresight
+from queuebit.metrics import Metrics
 from queuebit.stage_times import StageTimes
+from queuebit.store.audit import Entry
 from queuebit.store.details import Details
 
 INBOX_MAX = 10_000  # events decided in one save; the rest waits for the next
@@ -22,7 +26,9 @@ INBOX_MAX = 10_000  # events decided in one save; the rest waits for the next
 class Saver(Protocol):
     """The part of the store that the driver needs."""
 
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
         """Store all of it or nothing; on return it survives a crash."""
 
 
@@ -40,6 +46,7 @@ class Runner(Protocol):
 class _Letter:
     event: Event
     details: Details | None
+    entry: Entry | None
     reply: asyncio.Future[Step]
 
 
@@ -55,10 +62,12 @@ class Driver:
         *,
         last_at: int = 0,
         times: StageTimes | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Go on from `last_at`, the latest instant on record: the clock may be behind it by now.
 
-        `times` tells how long stages last, for looking ahead; None: what is usual.
+        `times` tells how long stages last, for looking ahead; None: what is usual. `metrics` is
+        told what was decided; None: nobody wants to know.
         """
         self._scheduler = scheduler
         self._store = store
@@ -67,20 +76,30 @@ class Driver:
         self._inbox: deque[_Letter] = deque()
         self._mail = asyncio.Event()  # something is in the inbox
         self._now = last_at
-        self._stopped = False
+        self._started = self._stopped = False
         self._saving: Mapping[str, Record] = {}  # decided, but not yet to be seen by readers
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
         self._foresight = Foresight(scheduler, times or StageTimes())
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.watch(scheduler)
 
-    async def send(self, event: Event, details: Details | None = None) -> Step:
-        """Have `event` decided and saved, with `details` unless it is refused.
+    @property
+    def is_running(self) -> bool:
+        """False before the first and after the last decision: nothing moves then."""
+        return self._started and not self._stopped
+
+    async def send(
+        self, event: Event, details: Details | None = None, entry: Entry | None = None
+    ) -> Step:
+        """Have `event` decided and saved, with `details` and `entry` unless it is refused.
 
         On return everything is durable and the commands are under way. Raises ServiceFault if the
         driver stopped before; then the event may or may not have been saved.
         """
         if self._stopped:
             raise ServiceFault("the service has stopped")
-        letter = _Letter(event, details, asyncio.get_running_loop().create_future())
+        letter = _Letter(event, details, entry, asyncio.get_running_loop().create_future())
         self._inbox.append(letter)
         self._mail.set()
         return await letter.reply
@@ -125,11 +144,11 @@ class Driver:
         If a save fails this raises, and the process must stop: memory is then ahead of the store,
         and a restart from the store is the only true state.
         """
-        letters = [_Letter(Restarted(self._now or None), None, _unheard())]
+        letters = [_Letter(Restarted(self._now or None), None, None, _unheard())]
         try:
             while True:
                 await self._decide(letters)
-                letters = []
+                self._started, letters = True, []
                 letters = await self._letters()
         finally:
             self._stop(letters)
@@ -146,6 +165,7 @@ class Driver:
         """Decide several events, save their outcome at once (group commit), then act."""
         changed: dict[str, Record] = {}
         details: list[Details] = []
+        entries: list[Entry] = []
         decided: list[tuple[_Letter, Step]] = []
         # A wall clock may step back; time in the core may not.
         self._now = max(self._now, self._clock.now())
@@ -154,11 +174,19 @@ class Driver:
             changed.update(step.changed)
             if letter.details is not None and step.refusal is None:
                 details.append(letter.details)
+            if letter.entry is not None and step.refusal is None:
+                entries.append(letter.entry)
             decided.append((letter, step))
-        if changed or details:
+        save_s = None
+        if changed or details or entries:
             self._saving = changed
-            await self._store.save(list(changed.values()), details)
+            began_s = time.perf_counter()
+            await self._store.save(list(changed.values()), details, entries)
+            save_s = time.perf_counter() - began_s
             self._saving = {}
+        if self._metrics is not None:
+            commands = chain.from_iterable(step.commands for _, step in decided)
+            self._metrics.decided(len(decided), changed, commands, save_s)
         for letter, step in decided:
             for command in step.commands:  # only what is saved is acted on
                 self._runner.carry_out(command)
@@ -177,7 +205,7 @@ class Driver:
             self._mail.clear()
             await self._wait(self._scheduler.next_deadline())
         if not self._inbox:
-            return [_Letter(Tick(), None, _unheard())]
+            return [_Letter(Tick(), None, None, _unheard())]
         return [self._inbox.popleft() for _ in range(min(len(self._inbox), INBOX_MAX))]
 
     async def _wait(self, due: int | None) -> None:

@@ -14,6 +14,14 @@ QueuebitError
 """
 
 
+def advised(message: str, solution: str) -> str:
+    """What is wrong, and what to do instead, as one text."""
+    if not solution:
+        return message
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    return f"{message}{stop} {solution}"
+
+
 class QueuebitError(Exception):
     """Something in Queuebit failed; the message says what and by which rule."""
 

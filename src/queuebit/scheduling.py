@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from queuebit.config import BackendConfig, Config, InstanceConfig, PlanConfig
+from queuebit.config import BackendConfig, Config, InstanceConfig, MockConfig, PlanConfig
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit
 
@@ -53,6 +53,7 @@ def _backend(config: BackendConfig) -> Backend:
             )
             for c in config.calibrations
         ),
+        charges=not isinstance(config, MockConfig),
     )
 
 

@@ -17,6 +17,7 @@ ROW = re.compile(
     r"^\| (GET|POST|PUT|PATCH|DELETE) \| `([^`]+)` \|((?: [a-z0-9]+ \|){6})$", re.MULTILINE
 )
 PLAIN = "grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey="
+WITHOUT_PREFIX = ("/identity", "/v2", "/v3", "/health", "/ready", "/metrics")
 
 BODIES: dict[str, Any] = {
     "POST /jobs": SAMPLER,
@@ -83,7 +84,7 @@ async def asked(api: Api, who: str, method: str, path: str) -> int:
     if who != "nobody":
         headers["Authorization"] = f"apikey {who}"
     body = BODIES.get(f"{method} {path}")
-    prefix = "" if path.startswith(("/identity", "/v2", "/v3")) else "/api/v1"
+    prefix = "" if path.startswith(WITHOUT_PREFIX) else "/api/v1"
     address = f"{prefix}{path.format(**places)}{QUERIES.get(f'{method} {path}', '')}"
     if path == "/identity/token":
         sent = {"content": PLAIN + who}

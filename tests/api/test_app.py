@@ -184,7 +184,7 @@ class DiskFullError(Exception):
     pass
 
 
-async def fail(records, details):
+async def fail(records, details, entries):
     raise DiskFullError
 
 

@@ -199,11 +199,11 @@ def test_it_shows_our_errors_as_sentences(
 
     assert too_long.value.message.endswith(
         "/api/v1/sessions. max_ttl 32400 s is over the premium plan's maximum of 28800 s. "
-        "Ask for 28800 s or less., Error code: 1208."
+        "Ask for 28800 s or less, Error code: 1208."
     )
     assert no_sessions.value.message.endswith(
         "You are not authorized to run a session when using the open plan. Create an instance of "
-        "a different plan type or use a different execution mode., Error code: 1352."
+        "a different plan type or use a different execution mode, Error code: 1352."
     )
     assert "calibration_id: is not supported by this service" in no_such_option.value.message
 

@@ -6,7 +6,7 @@ import jwt
 import pytest
 from tests.api.conftest import ALICE, BOB, SAMPLER, START, Api
 from tests.api.test_problems import one
-from tests.fakes import MemoryTenants
+from tests.fakes_tenants import MemoryTenants
 
 from queuebit.api import problems
 from queuebit.api.identity import open_identity

@@ -342,7 +342,7 @@ async def test_a_failed_job_tells_why(api: Api):
     assert told["status"] == "Failed"
     assert told["state"] == {
         "status": "Failed",
-        "reason": "Circuit too large.",
+        "reason": "Circuit too large. Make it smaller.",  # all that the client shows
         "reason_code": 3243,
         "reason_solution": "Make it smaller.",
     }

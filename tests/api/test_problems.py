@@ -4,6 +4,7 @@ import pytest
 from tests.api.conftest import SAMPLER, Api
 
 from queuebit.api import problems
+from queuebit.errors import advised
 
 UNKNOWN_JOB = "0123456789abcdefghij"
 
@@ -14,7 +15,9 @@ def one(answer) -> dict:
     (error,) = told["errors"]
     assert set(error) == {"code", "message", "solution", "more_info"}
     assert told["error"]["code"] == error["code"]
-    assert told["error"]["message"] == f"{error['message']} {error['solution']}".strip()
+    # The client puts ", Error code: 1208." behind it.
+    whole = advised(error["message"], error["solution"])
+    assert told["error"]["message"] == whole.removesuffix(".")
     assert told["trace"] == answer.headers["uber-trace-id"]
     return error
 
@@ -159,3 +162,22 @@ async def test_a_bug_of_ours_is_a_500_that_tells_nothing_of_our_insides(api: Api
     assert (answer.status_code, one(answer)["code"]) == (500, problems.INTERNAL)
     assert "NoneType" not in answer.text
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("message", "solution", "told"),
+    [
+        ("job x is not final", "Wait for it.", "job x is not final. Wait for it"),
+        ("Job x is not final.", "Wait for it.", "Job x is not final. Wait for it"),
+        ("Job x is not final.", "", "Job x is not final"),
+        ("is it final?", "Wait for it.", "is it final? Wait for it"),
+    ],
+)
+def test_a_message_and_its_solution_are_sentences_whether_or_not_a_full_stop_was_given(
+    message: str, solution: str, told: str
+):
+    """The client goes on with ", Error code: 1208."."""
+    answer = json.loads(problems.problem(400, 1208, message, solution=solution).body)
+
+    assert answer["error"]["message"] == told
+    assert (answer["errors"][0]["message"], answer["errors"][0]["solution"]) == (message, solution)

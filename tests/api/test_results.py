@@ -1,10 +1,11 @@
 import asyncio
 
-from tests.api.conftest import SAMPLER, Api
+from tests.api.conftest import ADA, SAMPLER, Api
 
 from queuebit.api.results import MetricsAnswer
 from queuebit.core.model import Reason, Stage
 from queuebit.engines.task import Outcome
+from queuebit.tenancy import Grant, Role
 
 
 async def test_results_are_the_bytes_that_the_program_wrote(api: Api):
@@ -48,6 +49,17 @@ async def test_results_of_a_private_job_are_read_once(api: Api):
     assert sorted(answer.status_code for answer in both) == [200, 204]
     assert (third.status_code, third.content) == (204, b"")
     assert not (api.config.data / "payloads" / job_id).exists()
+
+
+async def test_a_reader_cannot_use_up_the_results_of_a_private_job(api: Api):
+    job_id = await api.submit(private=True)
+    await api.finish(job_id)
+    await api.parts.identity.put(Grant(user="ada", instance="lab", role=Role.READER))
+
+    refused = await api.ask("GET", f"/jobs/{job_id}/results", key=ADA)
+
+    assert refused.status_code == 403
+    assert (await api.ask("GET", f"/jobs/{job_id}/results")).status_code == 200
 
 
 async def test_inputs_of_a_private_job_are_never_told(api: Api):

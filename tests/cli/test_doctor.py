@@ -3,8 +3,10 @@
 import importlib.metadata
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 
 from queuebit.cli import doctor
 
@@ -31,6 +33,22 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         doctor, "_bell", lambda _: doctor.Finding(check="bell job", found="left out")
     )
+
+
+@pytest.fixture
+def certified(queuebit, tmp_path, monkeypatch, quick):
+    """Runs a command where a certificate is set that ends in some days."""
+
+    def certify(days):
+        ends = datetime.now(UTC) + timedelta(days=days)
+        begins = ends - timedelta(days=90)
+        issued = trustme.CA().issue_cert("qpu", not_before=begins, not_after=ends)
+        issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
+        for setting in ("CERT", "KEY"):
+            monkeypatch.setenv(f"QUEUEBIT_TLS_{setting}", str(tmp_path / "cert.pem"))
+        return queuebit
+
+    return certify
 
 
 def test_all_is_well_with_a_service(logged_in):
@@ -101,6 +119,28 @@ def test_a_device_that_cannot_start_is_serious(queuebit, tmp_path, quick):
     assert findings(outcome)["devices"]["serious"]
     assert findings(outcome)["devices"]["found"].startswith(
         "backend lab: there is no device 'fridge' in this installation; there are: simulated"
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "code", "told"), [(-1, 1, "expired at"), (3, 0, "renew it"), (60, 0, "")]
+)
+def test_a_certificate_that_ends(certified, days, code, told):
+    outcome = certified(days)("doctor", "--json")
+
+    found = findings(outcome)["certificate"]
+    assert outcome.code == code
+    assert found["serious"] is (code == 1)
+    assert told in found["found"] + found["mend"]
+    assert bool(found["mend"]) is (days < 60)
+
+
+def test_accounts_that_cannot_be_read(queuebit, home, quick):
+    (home / ".qiskit").mkdir()
+    (home / ".qiskit" / "qiskit-ibm.json").write_text("{")
+
+    assert findings(queuebit("doctor", "--json"))["login"]["mend"] == (
+        "mend the file or move it away"
     )
 
 

@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from qiskit_ibm_runtime import QiskitRuntimeService
 
+from queuebit.cli import login
 from queuebit.config import InstanceConfig
 
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -121,7 +125,8 @@ def test_the_instance_may_be_given_by_its_crn(queuebit, home, queuebit_service):
 
 def test_the_local_key_is_for_this_machine(refused):
     assert refused("login", "--url", "http://10.1.2.3:8888") == (
-        "give --token: http://10.1.2.3:8888 is on another machine"
+        "give --token: http://10.1.2.3:8888 is on another machine; if it is on this one, give "
+        "--data"
     )
 
 
@@ -174,9 +179,60 @@ def test_the_bundle_trusts_the_world_and_the_tunnel_but_holds_no_key(environment
     assert "PRIVATE" not in Path(bundle).read_text()
 
 
-def test_the_environment_needs_the_certificate(refused, queuebit_service, home):
+def test_the_environment_tells_the_fingerprint(queuebit, queuebit_service):
+    service = queuebit_service
+    certificate = x509.load_pem_x509_certificate((service.data / "tunnel.pem").read_bytes())
+
+    told = queuebit("login", "--env", "--url", service.url, "--data", service.data).out
+
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    assert f"# The tunnel's certificate, SHA-256: {fingerprint}\n" in told
+
+
+def test_a_proxy_that_opens_no_tunnel_is_named(refused, answers):
+    told, url = answers
+    told["/identity/token"] = (200, "application/json", '{"access_token": "x"}')
+    item = {"name": "local", "crn": "crn:1"}
+    told["/v3/resources/search"] = (200, "application/json", json.dumps({"items": [item]}))
+
+    assert refused("login", "--env", "--url", url, "--token", "x").startswith(
+        f"{url} opens no tunnel (501 Unsupported method ('CONNECT')): is it behind a reverse proxy"
+    )
+
+
+def test_the_port_way_needs_no_tunnel_and_no_names(queuebit, home, queuebit_service):
     service = queuebit_service
 
-    told = refused("login", "--env", "--url", service.url, "--token", service.key)
+    told = queuebit(
+        "login", "--url", service.url, "--data", service.data, "--way", "port", "--name", "a/b"
+    ).out
 
-    assert told.startswith(f"there is no {home}/.queuebit/tunnel-ca.pem")
+    exports = dict(re.findall(r"^ *export (\w+)=(\S+)$", told, re.MULTILINE))
+    assert accounts(home)["a/b"]["url"] == f"{service.url}/experimental"
+    assert set(exports) == {"IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"}
+    use = USE.replace("Service()", "Service(name='a/b')")
+    assert in_python(use, **exports) == "fake_fez fake_manila fake_torino\n"
+    assert queuebit("backends", "--name", "a/b").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--url", "http://h", "--ca", "f"), "--ca is for https: http://h shows no certificate"),
+        (("--url", "https://h", "--ca", "/none"), "/none cannot be read: No such file or directo"),
+        (("--url", "https://h", "--way", "proxies"), "--way proxies is for http: the client would"),
+        (("--url", "https://h:1", "--way", "names"), "--way names leaves the port out, and https:"),
+        (("--url", "https://h", "--way", "names", "--env"), "--env is a way of its own: leave"),
+    ],
+)
+def test_ways_that_lead_nowhere(refused, words, told):
+    assert refused("login", "--token", "x", *words).startswith(told)
+
+
+def test_who_sends_a_key_in_the_clear_is_told(capsys):
+    login._tell_dangers("http://127.0.0.1:8888")
+    login._tell_dangers("https://qpu.example.org")
+    assert capsys.readouterr().err == ""
+
+    login._tell_dangers("http://qpu.example.org")
+    assert "cross the network in the clear" in capsys.readouterr().err

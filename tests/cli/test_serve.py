@@ -9,6 +9,9 @@ import threading
 
 import pytest
 
+from queuebit.config import load
+from queuebit.errors import ConfigError
+
 START_S = 40
 STOP_S = 20
 
@@ -90,15 +93,47 @@ def test_a_port_in_use(refused):
 
 
 def test_a_host_that_is_not_this_machine(refused):
-    told = refused("serve", "--host", "192.0.2.1", "--allow-remote")
+    told = refused("serve", "--host", "192.0.2.1", "--insecure")
 
     assert told.startswith("host 192.0.2.1, port 8888: Cannot assign requested address")
 
 
-def test_the_default_key_is_not_for_the_network(refused):
+def test_other_machines_are_not_let_in_without_tls(refused):
     assert refused("serve", "--host", "0.0.0.0") == (
-        "host 0.0.0.0 lets other machines in, and one default key opens everything: "
-        "name users in the configuration, or give --allow-remote"
+        "host '0.0.0.0' lets other machines in, and without TLS whoever is on the way reads keys "
+        "and results: give tls_cert and tls_key, or have a reverse proxy with TLS on this machine "
+        "and host 127.0.0.1, or trust the network with --insecure"
+    )
+
+
+def test_other_machines_are_not_let_in_with_the_key_of_the_first_start():
+    tls = {"tls_cert": "cert.pem", "tls_key": "key.pem"}
+    ada = {"name": "ada", "key_sha256": "0" * 64, "instances": ["local"], "admin": True}
+
+    with pytest.raises(ConfigError, match="the one key of the first start administers everyth"):
+        load(None, {}, host="0.0.0.0", **tls)
+    assert load(None, {}, host="0.0.0.0", insecure=True, **tls).insecure
+    assert load(None, {}, host="0.0.0.0", users=[ada], **tls).users
+
+
+def test_who_lets_them_in_nevertheless_is_told_what_that_means(home, started):
+    data = home / "there"
+    words = ("--host", "0.0.0.0", "--insecure")
+    with started("serve", "--port", 0, "--data", data, "--workers", 2, *words) as process:
+        lines = first_lines(process, 6)
+
+    assert lines[4:] == [
+        "users       the key in the data folder administers: queuebit users add NAME\n",
+        "insecure    no TLS: keys and results cross the network in the clear\n",
+    ]
+
+
+def test_tls_needs_a_certificate_and_its_key(refused, home):
+    assert refused("serve", "--tls-cert", home / "cert.pem") == (
+        "tls_cert and tls_key: one is of no use without the other"
+    )
+    assert refused("serve", "--tls-cert", home / "none", "--tls-key", home / "none") == (
+        f"tls_cert {home}/none: No such file or directory"
     )
 
 
@@ -119,6 +154,15 @@ def test_a_wrong_setting(refused, home):
     assert refused("serve", "--config", file) == (
         f"speed: input should be greater than 0, not 0 (file {file})"
     )
+
+
+def test_a_proxy_that_is_no_address(refused, monkeypatch):
+    monkeypatch.setenv("QUEUEBIT_TRUSTED_PROXIES", '["proxy.example.org"]')
+
+    told = refused("serve", "--port", 0)
+
+    assert told.startswith("trusted_proxies[0].'proxy.example.org' does not appear to be an IPv4")
+    assert "or networks such as 10.1.0.0/16 (QUEUEBIT_TRUSTED_PROXIES)" in told
 
 
 def test_a_data_folder_that_cannot_be_made(refused, home):

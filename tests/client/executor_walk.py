@@ -187,13 +187,13 @@ def refused(backend) -> None:
     circuit.measure(0, 0)
     program.append_circuit_item(circuit)
     executor = Executor(backend)
-    executor.options.execution.init_qubits = False
+    executor.options.execution.rep_delay = 1.0
     told = ""
     try:
         executor.run(program)
     except IBMRuntimeError as error:
         told = str(error)
-    assert "init_qubits" in told, told
+    assert "rep_delay: 1 s is outside" in told, told
 
 
 main()

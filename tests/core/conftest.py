@@ -185,8 +185,10 @@ class Lab:
             )
         )
 
-    def restart(self, backends: Iterable[Backend] | None = None) -> Step:
-        """A new scheduler made of what was saved, maybe with other backends."""
+    def restart(
+        self, backends: Iterable[Backend] | None = None, *, last_at: int | None = None
+    ) -> Step:
+        """A new scheduler made of what was saved, maybe with other backends; last seen then."""
         self.backends = self.backends if backends is None else backends
         self.scheduler = Scheduler(
             self.backends,
@@ -195,7 +197,7 @@ class Lab:
             instances=self.instances,
             charges=saved.charges(self.saved),
         )
-        return self.send(Restarted())
+        return self.send(Restarted(last_at))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, precondition, rule
-from tests.core.world import BACKENDS, INSTANCES, PAYERS, STAGES_OF_WORKERS, World
+from tests.core.world import World
+from tests.core.world_parts import BACKENDS, INSTANCES, PAYERS, STAGES_OF_WORKERS
 
 from queuebit.core.events import (
     JobCancelRequested,

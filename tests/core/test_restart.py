@@ -77,6 +77,48 @@ def test_what_fell_due_while_the_service_was_down_happens_first(lab):
     assert lab.workload("S").active_ms == 60_000
 
 
+def idle_session(lab, **ttls_ms: int) -> None:
+    """A session that is active from 0 on and has no job."""
+    lab.open("S", Mode.SESSION, **ttls_ms)
+    lab.submit("s", to="S")
+    lab.done("s")
+
+
+def test_an_idle_session_is_not_charged_for_the_time_away_and_its_timer_goes_on(lab):
+    idle_session(lab)
+    lab.now = 40_000
+    lab.restart(last_at=10_000)
+    lab.tick(59_999)
+    assert lab.workload("S").state is WorkloadState.ACTIVE
+
+    lab.tick(60_000)
+
+    assert lab.workload("S").state is WorkloadState.INACTIVE
+    assert lab.workload("S").active_ms == 10_000 + 20_000
+
+
+def test_a_session_that_ended_before_the_service_went_is_charged_until_its_own_end(lab):
+    """Its end was due, but was not saved any more."""
+    idle_session(lab)
+    lab.now = 200_000
+    lab.restart(last_at=100_000)
+
+    assert lab.workload("S").transitions[-1] == (WorkloadState.INACTIVE, 60_000)
+    assert lab.workload("S").active_ms == 60_000
+
+
+def test_the_active_ttl_stands_still_while_the_service_is_away(lab):
+    idle_session(lab, active_ttl_ms=50_000, interactive_ttl_ms=900_000)
+    lab.now = 100_000
+    lab.restart(last_at=10_000)
+    assert lab.workload("S").state is WorkloadState.ACTIVE
+
+    lab.tick(200_000)
+
+    assert lab.workload("S").closed_at == 140_000
+    assert lab.workload("S").active_ms == 50_000
+
+
 def test_order_numbers_go_on_where_they_were(lab):
     """All jobs so far have ended, so no record that is loaded tells how far the numbers had got."""
     lab.submit("a", "b")

@@ -5,9 +5,9 @@ be made twice to go unseen.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 from tests.core import saved
+from tests.core.world_parts import BACKENDS, INSTANCES, REASON, STAGES_OF_WORKERS, Drain
 
 from queuebit.core import invariants
 from queuebit.core.events import (
@@ -30,16 +30,13 @@ from queuebit.core.events import (
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import (
     FINAL,
-    Backend,
     BackendState,
     BackendStatus,
-    Calibration,
     Instance,
     Job,
     JobStatus,
     Mode,
     OnLimit,
-    Reason,
     Record,
     Stage,
     Workload,
@@ -48,36 +45,7 @@ from queuebit.core.model import (
 from queuebit.core.scheduler import Scheduler
 from queuebit.core.usage import workload_usage_ms
 
-BACKENDS = (
-    Backend(
-        name="wide",
-        calibrations=(
-            Calibration(kind="monitor", every_ms=30, lasts_ms=3),
-            Calibration(kind="gates", every_ms=70, lasts_ms=9, drift=0.1),
-        ),
-    ),
-    Backend(name="narrow", lanes=2),
-)
-INSTANCES = (
-    Instance(id="waits", allocation_ms=200, limit_ms=9_000, window_ms=HOUR_MS),
-    Instance(id="stops", limit_ms=20_000, window_ms=2 * HOUR_MS, on_limit=OnLimit.STOP),
-    Instance(id="last", allocation_ms=0, pending_max=6),
-    Instance(id="flex", allocation_ms=100, since=50),
-)
-PAYERS = (*(instance.id for instance in INSTANCES), "stranger")
-REASON = Reason(code=1000, message="broken")
-STAGES_OF_WORKERS = (Stage.PREPARE, Stage.QUANTUM, Stage.FINISH)
 NOTHING = Step()
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """A session that is next in line, and the jobs that may still start before it."""
-
-    session: str
-    head: str
-    """Its job that stands first: without it the session is next no longer, and may be anew."""
-    eligible: frozenset[str]
 
 
 class World:

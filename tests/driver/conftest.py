@@ -11,6 +11,7 @@ from queuebit.core.events import Command, RunStage
 from queuebit.core.model import FINAL, Backend, Job, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.driver import Driver
+from queuebit.store.audit import Entry
 from queuebit.store.details import Details
 
 BACKENDS = [Backend(name="q", lanes=2)]
@@ -27,7 +28,9 @@ class MemoryStore:
         self.may_save.set()
         self.broken = False
 
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
         await self.may_save.wait()
         if self.broken:
             raise OSError("disk full")

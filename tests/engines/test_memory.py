@@ -78,8 +78,8 @@ async def test_a_job_that_takes_too_much_fails_alone_and_at_once(pool, tmp_path,
         assert outcome.error.code == 3248
         assert "worker_memory_mb" in outcome.error.solution
         assert outcome.service_fault  # it was let in, so it is not charged
-    deaths = [record for record in caplog.records if record.message.startswith("worker died: job")]
-    assert [record.args[0] for record in deaths] == ["c"]  # once: it would die again
+    deaths = [record for record in caplog.records if record.message == "worker died"]
+    assert [record.job for record in deaths] == ["c"]  # once: it would die again
     assert "std::bad_alloc" in (tmp_path / "stderr").read_text()  # the operator reads it too
     assert (await others).error is None
     assert (await run(pool, "modest")).usage_ms == 1234

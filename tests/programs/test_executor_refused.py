@@ -24,7 +24,6 @@ def refusal(params: dict[str, Any], device: Any) -> str:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"options": {"init_qubits": False}}, "init_qubits"),
         ({"options": {"rep_delay": 1.0}}, "rep_delay"),
         ({"options": {"experimental": {"twirling": {"x": 1}}}}, "experimental.twirling.x"),
         ({"options": {"experimental": {"simulator": {"seed_simulator": "1"}}}}, "seed_simulator"),

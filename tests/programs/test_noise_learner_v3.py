@@ -95,7 +95,6 @@ def test_the_repetition_delay_counts(torino):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"execution": {"init_qubits": False}}, "init_qubits"),
         (
             {"bit_flip_checks": {"pre_circuit": {"enable": True}}},
             "bit_flip_checks.pre_circuit.enable",

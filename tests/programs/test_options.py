@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
 from queuebit.errors import InvalidInput
+from queuebit.programs import program
 from queuebit.programs.options import EstimatorOptions, SamplerOptions, Twirling, parse
 
 
@@ -87,3 +90,34 @@ def test_all_unsupported_options_are_named_together(model):
 )
 def test_shots_are_split_over_randomizations(twirling, shots, split):
     assert Twirling(**twirling).split(shots) == split
+
+
+SEEDED = {"simulator": {"seed_simulator": 7}}
+
+
+@pytest.mark.parametrize(
+    ("name", "seeded"),
+    [
+        ("sampler_bell", SEEDED),
+        ("estimator_3x2_rl1", SEEDED),
+        ("executor_mixed", {"experimental": SEEDED}),
+        ("noise_learner_v3", None),  # its client sends no seed
+    ],
+)
+def test_shots_without_reset_are_shots_with_reset_in_every_program(golden, torino, name, seeded):
+    program_id, recorded = golden(f"{name}-0.51.0.json")
+    told = []
+    for is_reset in (True, False):
+        params = json.loads(recorded)
+        options = params["options"] | (seeded or {})
+        where = "execution" if program_id in {"sampler", "estimator"} else None
+        options |= {where: {"init_qubits": is_reset}} if where else {"init_qubits": is_reset}
+        text = json.dumps(params | {"options": options}).encode()
+        prepared = program.prepare(program_id, text, torino)
+        bits = program.quantum(program_id, prepared.work, torino).raw.bits if seeded else None
+        told.append((prepared.estimated_ms, prepared.metrics, bits))
+
+    (_, _, bits), (_, _, others) = told
+    assert told[0][:2] == told[1][:2]
+    if seeded:
+        assert all((one == other).all() for (_, one), (_, other) in zip(bits, others, strict=True))

@@ -18,6 +18,7 @@ from queuebit.core.model import (
     WorkloadState,
 )
 from queuebit.core.moves import JOB_MOVES
+from queuebit.store.audit import Entry
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
 
@@ -70,8 +71,10 @@ class WatchedStore(MemoryStore):
         self.saves = 0
         self._seqs: dict[int, str] = {}
 
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
-        await super().save(records, details)
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
+        await super().save(records, details, entries)
         self.saves += 1
         for record in records:
             check_change(self.seen.get(record.id), record)

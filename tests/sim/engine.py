@@ -13,6 +13,7 @@ from queuebit.engines.task import Outcome, Task
 
 BROKEN = Reason(message="broken", code=1208)
 OUR_FAULT = Reason(message="our fault", code=9999)
+GONE = Outcome(error=OUR_FAULT, service_fault=True)
 
 
 class SimulatedEngine:
@@ -47,7 +48,9 @@ class SimulatedEngine:
             self._weather.note(f"{task.job_id} run {task.run} {task.stage}")
         while True:
             await self._weather.wait("stage")
-            outcome = self._outcome(task)
+            # A job may be deleted before the command to stop it: its end was saved a moment ago.
+            deleted = task.stage is not None and not self._payloads.names(task.job_id)
+            outcome = GONE if deleted else self._outcome(task)
             dies = self._weather.strikes("worker dies")
             if not dies:
                 await self._weather.wait("news")  # the end of the work is not yet known

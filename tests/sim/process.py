@@ -22,6 +22,7 @@ from queuebit.core.model import Record
 from queuebit.driver import Driver
 from queuebit.errors import ServiceFault
 from queuebit.runner import clear_up
+from queuebit.store.audit import Entry
 from queuebit.store.database import StoredJob
 from queuebit.store.details import Details
 
@@ -45,8 +46,10 @@ class ProcessStore:
         self._weather = weather
         self.under_way: set[asyncio.Task[Any]] = set()
 
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
-        await self._to_its_end(self._save(records, details))
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
+        await self._to_its_end(self._save(records, details, entries))
 
     async def job(self, job_id: str) -> StoredJob | None:
         await self._weather.wait("disk")
@@ -56,10 +59,13 @@ class ProcessStore:
     async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         await self._to_its_end(self._add_metrics(job_id, metrics))
 
-    async def delete_job(self, job_id: str) -> None:
+    async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
         await self._to_its_end(self._delete_job(job_id))
+        del entries
 
-    async def _save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+    async def _save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry]
+    ) -> None:
         await self._weather.wait("disk")
         self._live()
         if self._weather.strikes("save fails"):

@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from tests.core.world import BACKENDS, INSTANCES, PAYERS, World
+from tests.core.world import World
+from tests.core.world_parts import BACKENDS, INSTANCES, PAYERS
 from tests.store.records import (
     START,
     Store,

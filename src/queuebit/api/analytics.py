@@ -13,7 +13,7 @@ from queuebit.api.identity import Tenant
 from queuebit.api.parts import AnyParts, AnyUser, Parts, answer
 from queuebit.api.problems import INVALID_REQUEST
 from queuebit.api.text import Text
-from queuebit.api.times import from_wire, wire_time
+from queuebit.api.times import Instant, from_wire, wire_time
 from queuebit.errors import InvalidInput
 from queuebit.store.analytics import DAY_MS, AnalyticsQuery, Cell, Sum, Totals
 from queuebit.tenancy import User
@@ -123,8 +123,8 @@ class UsageFilters(BaseModel):
     """Query of the analytics: what was created in the interval, by whom, where."""
 
     instance: Filter = Field(default=[], description="CRNs")
-    interval_start: datetime | None = None
-    interval_end: datetime | None = None
+    interval_start: Instant | None = None
+    interval_end: Instant | None = None
     backend: Filter = []
     user_id: Filter = []
     simulators: bool = Field(default=True, description="Without effect: no backend is one")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from queuebit.api.parts import AnyCall, Call, Parts, answer
 from queuebit.api.problems import NOT_FOUND
-from queuebit.api.times import from_wire
+from queuebit.api.times import Instant, from_wire
 from queuebit.config import MOCK, BackendConfig, MockConfig
 from queuebit.core.model import BackendState, BackendStatus, Calibrated
 from queuebit.devices.description import Description
@@ -146,7 +145,7 @@ async def read_configuration(call: AnyCall, name: str) -> Response:
 
 @router.get("/backends/{name}/properties", response_model=PropertiesAnswer)
 async def read_properties(
-    call: AnyCall, name: str, updated_before: datetime | None = None
+    call: AnyCall, name: str, updated_before: Instant | None = None
 ) -> Response:
     """Read how good a backend is: as of now, or as it was known at an earlier instant.
 

@@ -27,6 +27,7 @@ HOSTS = (
     "globalcatalog.cloud.ibm.com",
     "resource-controller.cloud.ibm.com",
 )
+TUNNELLED = "cloud.ibm.com"  # ends each of them
 TUNNEL_FILE = "tunnel.pem"  # in the data folder
 
 
@@ -166,6 +167,13 @@ def _self_signed() -> bytes:
             x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        # Who trusts it need not fear that its key vouches for anybody else.
+        .add_extension(
+            x509.NameConstraints(
+                permitted_subtrees=[x509.DNSName(TUNNELLED)], excluded_subtrees=None
+            ),
+            critical=True,
+        )
         .add_extension(
             x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True
         )

@@ -14,8 +14,10 @@ from typing import Protocol
 import jwt
 
 from queuebit.api.problems import BAD_CRN, INVALID_CREDENTIALS, NOT_AUTHORIZED, UNKNOWN_INSTANCE
+from queuebit.api.trail import of_thing
 from queuebit.config import Config, InstanceConfig, PlanConfig
 from queuebit.errors import ConfigError, InvalidInput, NotFound, Unauthorized
+from queuebit.store.audit import Entry
 from queuebit.tenancy import Directory, Grant, Key, Owned, Role, User, declared, digest
 
 # The client compares with its own clock, so a skewed one must still find the token young
@@ -57,10 +59,10 @@ class Tenants(Protocol):
     async def declare(self, declared: Directory) -> None:
         """Have exactly this as what the configuration declares."""
 
-    async def put(self, thing: Thing) -> None:
-        """Add or replace."""
+    async def put(self, thing: Thing, entries: Sequence[Entry] = ()) -> None:
+        """Add or replace; `entries` tell who did it."""
 
-    async def remove(self, thing: Thing) -> None:
+    async def remove(self, thing: Thing, entries: Sequence[Entry] = ()) -> None:
         """Remove, with what hangs on it."""
 
 
@@ -93,14 +95,25 @@ class Identity:
     async def put(self, thing: Thing) -> None:
         """Add or replace; holds for every request from now on."""
         async with self._changing:
-            await self._tenants.put(thing)
+            await self._tenants.put(thing, of_thing(thing, gone=False, new=self._is_new(thing)))
             self.directory = await self._tenants.read()
 
     async def remove(self, thing: Thing) -> None:
         """Remove, with what hangs on it; holds for every request from now on."""
         async with self._changing:
-            await self._tenants.remove(thing)
+            await self._tenants.remove(thing, of_thing(thing, gone=True, new=False))
             self.directory = await self._tenants.read()
+
+    def _is_new(self, thing: Thing) -> bool:
+        match thing:
+            case Owned(config=config):
+                return config.name not in self.directory.instances
+            case User(name=name):
+                return name not in self.directory.users
+            case Key(id=key_id):
+                return key_id not in self.directory.keys
+            case Grant(user=user, instance=instance):
+                return (user, instance) not in self.directory.grants
 
     def token(self, key: Key) -> Token:
         """Make a token that stands for `key`; numeric `iat` and `exp`, or the client hangs."""

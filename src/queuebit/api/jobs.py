@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -18,10 +17,11 @@ from queuebit.api.problems import (
     TOO_MANY_TAGS,
 )
 from queuebit.api.text import Text
-from queuebit.api.times import from_wire_or_none, wire_time
+from queuebit.api.times import Instant, from_wire_or_none, wire_time
+from queuebit.api.trail import entries
 from queuebit.core.events import JobCancelRequested
 from queuebit.core.model import FINAL, Job, JobStatus
-from queuebit.errors import Conflict, InvalidInput, NotFound
+from queuebit.errors import Conflict, InvalidInput, NotFound, advised
 from queuebit.store.database import JobQuery, StoredJob
 
 router = APIRouter(tags=["Jobs"])
@@ -106,8 +106,8 @@ class JobFilters(BaseModel):
     program: str | None = None
     backend: str | None = None
     session_id: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
     tags: list[str] = []
     exclude_params: bool = True
     include_mocks: bool = False
@@ -173,7 +173,7 @@ async def delete_job(call: AnyCall, job_id: str) -> Response:
             "Cancel it, or wait for its end.",
         )
     # In this order: a payload without a record is swept at the next start, not the reverse.
-    await call.parts.database.delete_job(job_id)
+    await call.parts.database.delete_job(job_id, entries("job.delete", job_id))
     await asyncio.to_thread(call.parts.payloads.delete, job_id)
     return nothing()
 
@@ -197,7 +197,8 @@ async def replace_tags(call: AnyCall, job_id: str, wish: TagsRequest) -> Respons
     """Replace the job's tags."""
     await owned_job(call, job_id)
     check_tags(wish.tags)
-    await call.parts.database.set_tags(job_id, wish.tags)
+    told = entries("job.tags", job_id, f"tags={len(wish.tags)}")
+    await call.parts.database.set_tags(job_id, wish.tags, told)
     return nothing()
 
 
@@ -224,7 +225,8 @@ def job_answer(job: StoredJob) -> JobAnswer:
         program=Program(id=details.program_id),
         state=State(
             status=record.status,
-            reason=reason.message if reason else None,
+            # All that the client shows of it.
+            reason=advised(reason.message, reason.solution) if reason else None,
             reason_code=reason.code if reason else None,
             reason_solution=(reason.solution or None) if reason else None,
         ),

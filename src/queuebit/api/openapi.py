@@ -85,7 +85,9 @@ _BODIES: Mapping[Operation, Any] = {
 
 _PARAMETERS = {
     "account_id": "Id of an account: 32 hexadecimal digits",
+    "action": "What was done: `job.submit`, or `job` for all that is done to jobs",
     "backend": "Name of a backend",
+    "before": "Only older entries: `next` of the page before",
     "created_after": "The earliest instant",
     "created_before": "The latest instant",
     "crn": "CRN of an instance",
@@ -104,6 +106,7 @@ _PARAMETERS = {
     "name": "Name of a backend, an instance or a user",
     "next": "Where the last page ended",
     "offset": "How many to leave out",
+    "outcome": "`done`, or `refused`",
     "pending": "true: queued or running; false: ended",
     "plan": "Names of plans",
     "plan_id": "Only this plan",
@@ -111,12 +114,15 @@ _PARAMETERS = {
     "program": "Id of a program",
     "search": "What to look for",
     "session_id": "Id of a batch or session",
+    "since": "The earliest instant",
     "simulators": "Without effect: no backend is a simulator",
     "sort": "The order, by the instant of creation",
     "status": "Only such workloads; repeatable",
     "subscription_id": "Ids of subscriptions, of which there are none here",
     "tags": "It carries all of them; repeatable",
+    "target": "Id or name of what was changed",
     "type": "What the tags are of",
+    "until": "The instant before which",
     "updated_before": "As it was known at this instant",
     "user": "`me`: only one's own",
     "user_id": "Names of users",
@@ -127,7 +133,7 @@ _IDEMPOTENCY: Schema = {
     "in": "header",
     "required": False,
     "description": "Submissions with the same key are one, whenever they come",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 _SCHEMES = {
@@ -206,7 +212,7 @@ def _complete(operation: Schema, which: Operation, route: APIRoute) -> None:
         refusals.add(409)
     for status in sorted(refusals):
         model = IamProblem if (path, status) == ("/identity/token", 400) else Problem
-        operation["responses"][str(status)] = _refusal(status, model.__name__)
+        operation["responses"].setdefault(str(status), _refusal(status, model.__name__))
 
 
 def _refusal(status: int, model: str) -> Schema:

@@ -20,6 +20,8 @@ details details, .inside { margin-left: 1rem } :root { color-scheme: light dark 
 # Nothing is run and nothing is fetched, whatever a text in the schema holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
+PATHS = ("/openapi.json", "/docs")
+
 
 def install(app: FastAPI) -> None:
     """Have `app` answer GET /openapi.json and GET /docs."""
@@ -33,8 +35,8 @@ def install(app: FastAPI) -> None:
         page = told.setdefault("docs", render(app.openapi()).encode())
         return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
-    app.add_route("/openapi.json", schema, ["GET"], include_in_schema=False)
-    app.add_route("/docs", docs, ["GET"], include_in_schema=False)
+    app.add_route(PATHS[0], schema, ["GET"], include_in_schema=False)
+    app.add_route(PATHS[1], docs, ["GET"], include_in_schema=False)
 
 
 def render(schema: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from queuebit.api.identity import Identity, Tenant
 from queuebit.api.problems import NOT_AUTHORIZED
 from queuebit.api.repeats import Repeats
-from queuebit.api.text import check_address
+from queuebit.api.text import check_address, check_query
+from queuebit.api.trail import Watch, of_event
 from queuebit.clock import Clock
 from queuebit.config import BackendConfig, Config, InstanceConfig, MockConfig, PlanConfig
 from queuebit.core.events import Event, Step
@@ -20,6 +21,7 @@ from queuebit.devices.description import Description
 from queuebit.driver import Driver
 from queuebit.engines.task import Engine
 from queuebit.errors import Forbidden, RequestError, ServiceFault
+from queuebit.logs import SEEN
 from queuebit.store.database import Database
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
@@ -58,7 +60,7 @@ class Undertakings:
 def _hear(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, RequestError):
-        log.error("undertaking failed", extra={"fault": repr(error)})
+        log.error("undertaking failed", exc_info=error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +76,19 @@ class Parts:
     clock: Clock
     snapshots: Mapping[str, Description]  # by backend name
     repeats: Repeats
+    watch: Watch = field(default_factory=Watch)
     undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way
 
     async def send(self, event: Event, details: Details | None = None) -> Step:
-        """Have the driver decide and save `event`.
+        """Have the driver decide and save `event`, and with it that the caller wished it.
 
         If the service stops meanwhile this does not return, and the server drops the connection:
         told of a 5xx, the client would send once more what may have been saved.
         """
         try:
-            return await self.driver.send(event, details)
+            with self.watch.traces.span("decide and save"):
+                return await self.driver.send(event, details, of_event(event))
         except ServiceFault:
             await asyncio.Event().wait()
             raise
@@ -124,11 +128,18 @@ async def _parts(request: Request) -> Parts:
 
 
 async def _user(request: Request) -> User:
+    check_address(request)
+    check_query(request)
     identity: Identity = request.app.state.parts.identity
-    return identity.user(identity.key(request.headers.get("authorization")))
+    key = identity.key(request.headers.get("authorization"))
+    seen = SEEN.get()
+    if seen is not None:
+        seen.user, seen.key = key.user, key.id
+    return identity.user(key)
 
 
-async def _admin(request: Request) -> User:
+async def admin_of(request: Request) -> User:
+    """Who asks, if that is an administrator; else Forbidden or Unauthorized."""
     user = await _user(request)
     if not user.admin:
         raise Forbidden(
@@ -140,10 +151,12 @@ async def _admin(request: Request) -> User:
 
 
 async def _call(request: Request) -> Call:
-    check_address(request)
     parts: Parts = request.app.state.parts
     user = await _user(request)
     tenant = parts.identity.tenant(user, request.headers.get("service-crn"))
+    seen = SEEN.get()
+    if seen is not None:
+        seen.instance = tenant.instance.name
     # What changes nothing is a GET, everywhere: so no route can forget to ask.
     if request.method not in ("GET", "HEAD"):
         check_role(tenant, Role.MEMBER)
@@ -163,7 +176,7 @@ def check_role(tenant: Tenant, needed: Role) -> None:
 
 AnyParts = Annotated[Parts, Depends(_parts)]  # needs no credentials
 AnyUser = Annotated[User, Depends(_user)]  # needs credentials, whatever the instance
-AnyAdmin = Annotated[User, Depends(_admin)]  # needs those of an administrator of the service
+AnyAdmin = Annotated[User, Depends(admin_of)]  # needs those of an administrator of the service
 AnyCall = Annotated[Call, Depends(_call)]  # needs credentials and an instance, and a role in it
 
 

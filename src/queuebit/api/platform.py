@@ -135,6 +135,7 @@ async def make_token(parts: AnyParts, request: Request) -> Response:
     if key is None:
         return _iam_problem(request, "BXNIM0415E", "Provided API key could not be found.")
     token = parts.identity.token(key)
+    parts.watch.logged_in(key)
     return answer(
         TokenAnswer(
             access_token=token.text,

@@ -18,7 +18,8 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from queuebit.errors import InvalidInput, RequestError, ServiceFault
+from queuebit.errors import InvalidInput, RequestError, ServiceFault, advised
+from queuebit.logs import SEEN
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +76,20 @@ class Problem(BaseModel):
     trace: str
 
 
-def problem(
-    status: int, code: int, message: str, *, solution: str = "", trace: str | None = None
-) -> Response:
-    """Answer an error."""
+def problem(status: int, code: int, message: str, *, solution: str = "") -> Response:
+    """Answer an error; its trace is the request's id in logs and the audit trail."""
+    seen = SEEN.get()
+    if seen is not None:
+        seen.code = code
     told = Problem(
         errors=[OneProblem(code=code, message=message, solution=solution, more_info=MORE_INFO)],
         error=ShortProblem(
-            # The client shows nothing else, so what to do instead belongs to the message there.
+            # The client shows nothing else, so what to do instead belongs to the message there; and
+            # it goes on behind it with ", Error code: 1208." (client 0.51, api/session.py).
             code=code,
-            message=f"{message} {solution}".strip(),
+            message=advised(message, solution).removesuffix("."),
         ),
-        trace=trace or str(uuid.uuid4()),
+        trace=_trace(),
     )
     headers = {TRACE_HEADER: told.trace}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -106,12 +109,19 @@ def refused(status: int, message: str, code: int, solution: str) -> RequestError
     return kinds.get(status, InvalidInput)(message, code, solution)
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of `app` answered in this form."""
+def install(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
+    """Have every error of `app` answered in this form; `methods` are those that a path has."""
+
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        answer = await _on_http(request, error)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["Allow"] = ", ".join(sorted(methods(request.url.path)))
+        return answer
+
     handlers: Mapping[Any, _Handler] = {
         RequestError: _on_refusal,
         RequestValidationError: _on_invalid,
-        HTTPException: _on_http,
+        HTTPException: on_http,
         ServiceFault: _on_fault,
         Exception: _on_bug,
     }
@@ -196,18 +206,22 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
 
 async def _on_fault(_request: Request, error: ServiceFault) -> Response:
     """Answer 503, which the client repeats: raised only where nothing was stored."""
-    trace = str(uuid.uuid4())
-    log.error("request failed", extra={"trace": trace, "fault": str(error)})
-    solution = f"Try again; if it persists, tell the operator the trace {trace}."
-    return problem(503, INTERNAL, str(error), solution=solution, trace=trace)
+    log.error("request failed", exc_info=error)
+    solution = f"Try again; if it persists, tell the operator the trace {_trace()}."
+    return problem(503, INTERNAL, str(error), solution=solution)
 
 
 async def _on_bug(_request: Request, error: Exception) -> Response:
-    """Answer 500 without a word about our insides; the server logs the traceback."""
-    trace = str(uuid.uuid4())
-    log.error("request failed", extra={"trace": trace, "fault": repr(error)})
-    solution = f"Tell the operator the trace {trace}."
-    return problem(500, INTERNAL, "Internal server error.", solution=solution, trace=trace)
+    """Answer 500 without a word about our insides; the log tells where it was."""
+    log.error("request failed", exc_info=error)
+    solution = f"Tell the operator the trace {_trace()}."
+    return problem(500, INTERNAL, "Internal server error.", solution=solution)
+
+
+def _trace() -> str:
+    """Id of the request under way."""
+    seen = SEEN.get()
+    return str(uuid.uuid4()) if seen is None else seen.request
 
 
 def _told(detail: ErrorDetails | dict[str, Any]) -> str:

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.jobs import owned_job
-from queuebit.api.parts import AnyCall, Call, nothing
+from queuebit.api.parts import AnyCall, Call, check_role, nothing
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.api.why import Waiting, foreseen_times, waiting
 from queuebit.core.model import FINAL, JobStatus, Stage
 from queuebit.store.database import StoredJob
+from queuebit.tenancy import Role
 
 router = APIRouter(tags=["Jobs"])
 
@@ -141,6 +142,7 @@ async def _result(call: Call, job: StoredJob) -> Response:
     if not job.details.private:
         content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
         return Response(content, media_type="application/json")
+    check_role(call.tenant, Role.MEMBER)  # to read it is to delete it
     if job_id in call.parts.being_read:
         return nothing()
     call.parts.being_read.add(job_id)

@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from queuebit.api.parts import AnyCall, Call, answer, nothing
 from queuebit.api.problems import INVALID_REQUEST, NO_SESSIONS, NOT_FOUND, SESSION_CLOSED
@@ -20,7 +20,7 @@ from queuebit.store.details import WorkloadDetails
 
 router = APIRouter(tags=["Sessions"])
 
-Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
 
 
 class SessionRequest(BaseModel):
@@ -37,7 +37,7 @@ class SessionRequest(BaseModel):
 class SessionChange(BaseModel):
     """Body of PATCH /sessions/{id}."""
 
-    accepting_jobs: bool
+    accepting_jobs: StrictBool
 
 
 class Transition(BaseModel):

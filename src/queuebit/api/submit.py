@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
 from queuebit.api import envelope
 from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
@@ -54,9 +54,9 @@ class JobRequest(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)  # by program; a worker validates it
     session_id: str | None = Field(default=None, max_length=36)
     tags: list[str] = []
-    cost: int | None = Field(default=None, ge=0)  # seconds of QPU time
+    cost: int | None = Field(default=None, ge=0, strict=True)  # seconds of QPU time
     log_level: LogLevel | None = None
-    private: bool | None = None
+    private: StrictBool | None = None
     runtime: str | None = Field(default=None, max_length=200)
 
 
@@ -66,7 +66,7 @@ class JobCreated(BaseModel):
     id: str
     backend: str
     session_id: str | None = None
-    private: bool | None = None
+    private: StrictBool | None = None
 
 
 _CONTENT = {"application/json": {"schema": JobRequest.model_json_schema()}}

@@ -1,6 +1,5 @@
 """Instances and who may use them: resources beside IBM's, for administrators and managers."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -16,7 +15,7 @@ from queuebit.api.problems import (
     UNKNOWN_INSTANCE,
     invalid,
 )
-from queuebit.api.times import wire_time
+from queuebit.api.times import Instant, wire_time
 from queuebit.config import InstanceConfig
 from queuebit.core.events import InstanceSet
 from queuebit.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -27,7 +26,7 @@ router = APIRouter(tags=["Queuebit"])
 
 _UNFINISHED = frozenset({EntryStatus.PENDING, EntryStatus.IN_PROGRESS})
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 class InstanceChanges(BaseModel):
@@ -40,7 +39,7 @@ class InstanceChanges(BaseModel):
     tags: list[str] | None = None
     allocation_seconds: Seconds | None = None
     limit_seconds: Seconds | None = Field(default=None, description="Null: the plan's")
-    since: datetime | None = None
+    since: Instant | None = None
 
 
 class NewInstance(InstanceChanges):

@@ -1,6 +1,28 @@
 """Instants and spans between the core (int milliseconds) and the wire (ISO dates, seconds)."""
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+
+def _iso(value: object) -> object:
+    """Refuse numbers: pydantic takes them for seconds or for milliseconds, as their size is."""
+    if isinstance(value, str | datetime | None) and not _is_number(value):
+        return value
+    raise ValueError("Input should be an instant as 2025-08-23T16:04:33Z")
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+Instant = Annotated[datetime, BeforeValidator(_iso)]
+"""An instant that a client names, in ISO 8601."""
 
 
 def wire_time(at: int) -> str:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from queuebit.api.parts import AnyAdmin, AnyParts, AnyUser, Parts, answer, nothing
 from queuebit.api.problems import CONFLICT, NOT_FOUND
@@ -24,7 +24,7 @@ class NewUser(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(pattern=NAME)
-    admin: bool = False
+    admin: StrictBool = False
 
 
 class UserChanges(BaseModel):
@@ -32,7 +32,7 @@ class UserChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    admin: bool
+    admin: StrictBool
 
 
 class NewKey(BaseModel):

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import struct
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field
 from queuebit.api.jobs import Usage, job_usage
 from queuebit.api.parts import AnyCall, Call
 from queuebit.api.problems import INVALID_REQUEST
-from queuebit.api.times import from_wire_or_none, wire_time, wire_time_or_none
+from queuebit.api.times import Instant, from_wire_or_none, wire_time, wire_time_or_none
 from queuebit.core.model import Mode
 from queuebit.core.usage import workload_usage_ms
 from queuebit.errors import InvalidInput
@@ -80,8 +79,8 @@ class WorkloadFilters(BaseModel):
     status: list[EntryStatus] = []
     search: str | None = Field(default=None, description="An id of a workload, or a tag")
     tags: list[str] = Field(default=[], description="The workload carries all of them")
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
     user: Literal["me"] | None = None
     include_mocks: bool = False
 

@@ -15,6 +15,7 @@ import httpx
 import typer
 
 from queuebit.account import service_url
+from queuebit.cli.trust import Ca, context, mend, why_not
 from queuebit.errors import QueuebitError, RequestError
 
 ACCOUNT = "queuebit"  # name of the saved account unless --name gives another
@@ -44,11 +45,17 @@ class Login:
     url: str
     token: str
     instance: str | None = None  # None: the only one that the key may use
+    ca: Path | None = None  # file of the authorities to trust; None: the public ones
 
 
 def account_file() -> Path:
     """Where the client keeps its accounts (`accounts/management.py`)."""
     return Path("~/.qiskit/qiskit-ibm.json").expanduser()
+
+
+def bundle_file(name: str) -> Path:
+    """Where the certificates are that the client of the account `name` trusts."""
+    return account_file().with_name(f"{segment(name)}-ca.pem")
 
 
 def saved_accounts() -> dict[str, dict[str, Any]]:
@@ -71,11 +78,22 @@ def saved_login(name: str) -> Login | None:
     url = service_url(saved)
     if url is None:
         return None
-    return Login(url=url, token=saved.get("token", ""), instance=saved.get("instance"))
+    verify = saved.get("verify")
+    return Login(
+        url=url,
+        token=saved.get("token", ""),
+        instance=saved.get("instance"),
+        ca=Path(verify) if isinstance(verify, str) else None,
+    )
 
 
 def find_login(
-    *, name: Name = ACCOUNT, url: Url = None, token: Token = None, instance: Instance = None
+    *,
+    name: Name = ACCOUNT,
+    url: Url = None,
+    token: Token = None,
+    instance: Instance = None,
+    ca: Ca = None,
 ) -> Login:
     """Find the saved account `name`; what the command line gives stands in its stead."""
     saved = saved_login(name)
@@ -83,13 +101,14 @@ def find_login(
         raise QueuebitError("not logged in: queuebit login, or give --url and --token")
     if saved is not None:
         # A key is for one service: it is not sent to another.
-        own = url is None or checked_url(url) == saved.url
+        own = url is None or checked_url(url) in (saved.url, saved_accounts()[name]["url"])
         token = token or (saved.token if own else None)
-        url = url or saved.url
+        url = saved.url if own else url
         instance = instance or (saved.instance if own else None)
+        ca = ca or (saved.ca if own else None)
     if token is None or url is None:
         raise QueuebitError(f"the saved key is not for {url}: give --token")
-    return Login(url=checked_url(url), token=token, instance=instance)
+    return Login(url=checked_url(url), token=token, instance=instance, ca=ca)
 
 
 def checked_url(url: str) -> str:
@@ -111,7 +130,9 @@ class Connection:
         self.login = login
         self._needs_instance = needs_instance
         # The environment's proxies are for the world outside; the service is not there.
-        self._http = httpx.Client(base_url=login.url, timeout=TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(
+            base_url=login.url, timeout=TIMEOUT_S, trust_env=False, verify=context(login.ca)
+        )
         self.instance = ""  # name of the instance that is asked for
         self.clock_ahead_s = 0.0  # the service's clock, compared with this machine's
 
@@ -191,9 +212,9 @@ class Connection:
         try:
             answer = self._http.request(method, path, **content)
         except httpx.TransportError as error:
-            why = "timed out" if isinstance(error, httpx.TimeoutException) else str(error)
             raise QueuebitError(
-                f"no service answers at {self.login.url} ({why}): queuebit serve starts one"
+                f"no service answers at {self.login.url} ({why_not(error)}): "
+                f"{mend(error, self.login.url)}"
             ) from None
         return answer
 

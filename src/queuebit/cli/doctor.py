@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +18,24 @@ import typer
 from packaging.requirements import Requirement
 
 from queuebit import testing
-from queuebit.account import quiet_client
+from queuebit.account import quiet_client, variables
+from queuebit.api.certificates import Certificate, expires_at
 from queuebit.cli.connection import (
     ACCOUNT,
     Connection,
     Json,
+    Login,
     Name,
-    account_file,
     saved_accounts,
     saved_login,
+)
+from queuebit.cli.finding import Finding
+from queuebit.cli.led import (
+    check_login,
+    check_tunnel,
+    check_variables,
+    environment,
+    environment_login,
 )
 from queuebit.cli.output import print_json, print_table
 from queuebit.config import SIMULATED, Config, load
@@ -35,19 +44,9 @@ from queuebit.errors import QueuebitError
 
 FREE_BYTES_MIN = 1 << 30  # results of a day of work
 CLOCK_SKEW_MAX_S = 3_600  # tokens live a day, and the client judges them by its own clock
+CERTIFICATE_DAYS_MIN = 14  # who renews them by a timer begins a month before
 BELL_EQUAL_MIN = 0.8  # of the shots; a noisy QPU's readout stays well above
-OVERRIDING = ("QISKIT_IBM_TOKEN", "QISKIT_IBM_URL", "QISKIT_FUNCTIONS_EXPERIMENTAL", "IAM_URL")
-"""Variables with which the client leaves the saved account, or part of it, aside."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found; `mend` is empty if all is well."""
-
-    check: str
-    found: str
-    mend: str = ""
-    serious: bool = False  # no job can run
+ENVIRONMENT = ""  # in place of an account's name
 
 
 def doctor(
@@ -90,13 +89,21 @@ def _findings(file: Path | None, data: Path | None, name: str) -> Iterator[Findi
     else:
         yield Finding(check="settings", found=f"read from {file}" if file else "the defaults")
     yield _folder(config.data)
-    service, running = _service(config, name)
+    yield from _certificate(config)
+    login = environment_login(name)
+    by_environment = login is not None
+    login = login or _saved(name)
+    service, running = _service(config, login)
     yield service
     yield _devices(config, running=running)
     yield _database(config, running=running)
-    yield _login(name)
-    yield from _variables()
-    yield _bell(name if running else None)
+    if login is not None and by_environment:
+        yield check_tunnel(login)
+    else:
+        yield check_login(name)
+        yield from check_variables(name)
+    with environment(variables(saved_accounts()[name]) if running and not by_environment else {}):
+        yield _bell((ENVIRONMENT if by_environment else name) if running else None)
 
 
 def _python() -> Finding:
@@ -144,9 +151,35 @@ def _folder(folder: Path) -> Finding:
     return Finding(check="data folder", found=found, mend=mend)
 
 
-def _service(config: Config, name: str) -> tuple[Finding, bool]:
-    """Ask the service that the account leads to; also whether it answered."""
-    login = saved_login(name)
+def _certificate(config: Config) -> Iterator[Finding]:
+    """Read the port's certificate, if it has one, as the service would."""
+    if config.tls_cert is None or config.tls_key is None:
+        return
+    try:
+        Certificate(config.tls_cert, config.tls_key)
+        ends = expires_at(config.tls_cert)
+    except QueuebitError as error:
+        mend = "have it issued anew, or correct the setting"
+        yield Finding(check="certificate", found=str(error), mend=mend, serious=True)
+        return
+    soon = ends - datetime.now(UTC) < timedelta(days=CERTIFICATE_DAYS_MIN)
+    yield Finding(
+        check="certificate",
+        found=f"{config.tls_cert} is valid until {ends:%F}",
+        mend="renew it; a service that runs takes the new one up" if soon else "",
+    )
+
+
+def _saved(name: str) -> Login | None:
+    """Find the account's login; a file that cannot be read is told of by `check_login`."""
+    try:
+        return saved_login(name)
+    except QueuebitError:
+        return None
+
+
+def _service(config: Config, login: Login | None) -> tuple[Finding, bool]:
+    """Ask the service that the client is led to; also whether it answered."""
     if login is None:
         return _port(config), False
     try:
@@ -230,47 +263,24 @@ def _database(config: Config, *, running: bool) -> Finding:
     return Finding(check="database", found=f"{count} unfinished jobs and workloads")
 
 
-def _login(name: str) -> Finding:
-    """Look whether the account is there, and is what `QiskitRuntimeService()` uses."""
-    try:
-        accounts = saved_accounts()
-    except QueuebitError as error:
-        return Finding(check="login", found=str(error), mend="mend the file or move it away")
-    if saved_login(name) is None:
-        return Finding(
-            check="login", found=f"no account {name!r}", mend="queuebit login, once it serves"
-        )
-    if accounts[name].get("is_default_account"):
-        return Finding(check="login", found=f"account {name!r} in {account_file()}, the default")
-    return Finding(
-        check="login",
-        found=f"account {name!r} in {account_file()}, not the default",
-        mend=f"use QiskitRuntimeService(name={name!r}), or queuebit login",
-    )
-
-
-def _variables() -> Iterator[Finding]:
-    """Name what the environment changes in the client's way here."""
-    found = [variable for variable in OVERRIDING if os.environ.get(variable)]
-    if found:
-        yield Finding(
-            check="environment",
-            found=f"{', '.join(found)} set",
-            mend="QiskitRuntimeService() may go elsewhere: unset them",
-        )
-
-
 def _bell(name: str | None) -> Finding:
-    """Run a Bell job through the client, at the account `name` or at a service of its own."""
+    """Run a Bell job through the client, at the account `name` or at a service of its own.
+
+    `ENVIRONMENT` is what `QiskitRuntimeService()` makes of the environment alone.
+    """
     where = "a temporary service" if name is None else "the service"
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(quiet_client())
             # Takes seconds to import, which no other command should cost.
+            from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415
+
             from queuebit.cli import bell  # noqa: PLC0415
 
             if name is None:
                 runtime = stack.enter_context(testing.service()).connect()
+            elif name == ENVIRONMENT:
+                runtime = QiskitRuntimeService()
             else:
                 runtime = bell.saved_runtime(name)
             backend, equal = bell.run(runtime)

@@ -8,7 +8,7 @@ import typer
 
 from queuebit.cli.connection import Connection, Json, asks_service
 from queuebit.cli.output import print_fields, print_json, seconds
-from queuebit.errors import QueuebitError
+from queuebit.errors import QueuebitError, advised
 
 QPY_MAGIC = b"QISKIT"  # how every QPY file begins
 
@@ -61,7 +61,7 @@ def estimate(  # noqa: PLR0913 - each is an option
 
 
 def _told(limit: dict[str, Any]) -> str:
-    return f"{limit['message'].rstrip('.')}. {limit['solution']}".rstrip()
+    return advised(limit["message"], limit["solution"])
 
 
 def _read(

@@ -122,8 +122,8 @@ def _status(found: dict[str, Any]) -> str:
 
 
 def _reason(state: dict[str, Any]) -> str | None:
-    """Why it ended so, with the number and what to do."""
+    """Why it ended so, what to do, and the number."""
     if not state.get("reason"):
         return None
     number = f" (code {state['reason_code']})" if state.get("reason_code") else ""
-    return f"{state['reason']}{number} {state.get('reason_solution') or ''}".rstrip()
+    return f"{state['reason']}{number}"

@@ -2,30 +2,28 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-import certifi
 import typer
 
-from queuebit.account import account
+from queuebit.account import Way, account, service_url, variables
 from queuebit.cli.connection import (
     ACCOUNT,
     Connection,
     Login,
     Name,
     account_file,
+    bundle_file,
     checked_url,
     saved_accounts,
 )
-from queuebit.cli.serve import is_loopback
-from queuebit.config import Config, load
+from queuebit.cli.trust import Ca, fingerprint, tunnel_certificate, write_bundle
+from queuebit.cli.ways import check_way, find_way
+from queuebit.config import Config, is_loopback, load
 from queuebit.errors import QueuebitError
 
 KEY_FILE = "api-key"  # in the data folder: the key that the first start made
-# In the data folder: the certificate of the tunnel to IBM's name, alone and behind its private key.
-CERTIFICATE_FILES = ("tunnel-ca.pem", "tunnel.pem")
-BEGIN_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
-BUNDLE_FILE = "ca-bundle.pem"  # in the data folder: the world's certificates and that one
 
 USE = """
     from qiskit_ibm_runtime import QiskitRuntimeService
@@ -52,6 +50,10 @@ def login(  # noqa: PLR0913 - each is an option
         Path | None, typer.Option(help="The service's data folder. [default: as `serve`]")
     ] = None,
     default: Annotated[bool, typer.Option(help="Make it what QiskitRuntimeService() uses.")] = True,
+    ca: Ca = None,
+    way: Annotated[
+        Way | None, typer.Option(help="How the client is led there. [default: found out]")
+    ] = None,
     env: Annotated[
         bool,
         typer.Option(
@@ -60,23 +62,38 @@ def login(  # noqa: PLR0913 - each is an option
     ] = False,
 ) -> None:
     """Save the account with which ordinary Qiskit code reaches the service."""
-    folder = load(data=data).data
     url = checked_url(url)
+    if ca is not None and url.startswith("http:"):
+        raise QueuebitError(f"--ca is for https: {url} shows no certificate")
+    if env and way is not None:
+        raise QueuebitError("--env is a way of its own: leave --way out")
     if token is None:
-        token = _local_key(folder, url)
-    with Connection(Login(url=url, token=token, instance=instance)) as connection:
-        instance = connection.instance
+        token = _local_key(load(data=data).data, url, is_here=data is not None)
     if env:
-        _print_environment(url, token, instance, folder)
-    else:
-        _save(url, token, instance, name=name, default=default)
+        with Connection(Login(url=url, token=token, instance=instance, ca=ca)) as connection:
+            instance = connection.instance
+        _print_environment(url, token, instance, bundle_file(name), ca)
+        return
+    way = way or find_way(url, ca)
+    check_way(way, url, ca)
+    bundle = None if ca is None else str(bundle_file(name))
+    made = account(url, token=token, instance=instance or "", way=way, ca=bundle)
+    there = service_url(made)
+    assert there is not None  # we have just made it
+    with Connection(Login(url=there, token=token, instance=instance, ca=ca)) as connection:
+        made["instance"] = connection.instance
+    if bundle is not None:
+        write_bundle(bundle_file(name), ca)
+    _save(made, name=name, default=default)
+    _tell_dangers(url)
 
 
-def _local_key(folder: Path, url: str) -> str:
+def _local_key(folder: Path, url: str, *, is_here: bool) -> str:
     """Read the key that the service on this machine made for its user."""
-    host = url.split("//", 1)[1].rsplit(":", 1)[0].strip("[]")
-    if not is_loopback(host):
-        raise QueuebitError(f"give --token: {url} is on another machine")
+    if not is_here and not is_loopback(str(urlsplit(url).hostname)):
+        raise QueuebitError(
+            f"give --token: {url} is on another machine; if it is on this one, give --data"
+        )
     file = folder / KEY_FILE
     try:
         return file.read_text("utf-8").strip()
@@ -89,14 +106,14 @@ def _local_key(folder: Path, url: str) -> str:
         raise QueuebitError(f"{file} cannot be read: {error.strerror}; give --token") from None
 
 
-def _save(url: str, token: str, instance: str, *, name: str, default: bool) -> None:
+def _save(made: dict[str, Any], *, name: str, default: bool) -> None:
     before = saved_accounts()
     # Takes seconds to import, which no other command should cost.
     from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415
 
     try:
         QiskitRuntimeService.save_account(
-            **account(url, token=token, instance=instance),
+            **made,
             filename=str(account_file()),
             name=name,
             overwrite=True,
@@ -105,43 +122,41 @@ def _save(url: str, token: str, instance: str, *, name: str, default: bool) -> N
         account_file().chmod(0o600)  # it holds keys
     except OSError as error:
         raise QueuebitError(f"{account_file()} cannot be written: {error.strerror}") from None
-    typer.echo(f"Saved the Qiskit account {name!r} in {account_file()}. Now use:")
+    typer.echo(f"Saved the Qiskit account {name!r} in {account_file()}.")
+    needed = variables(made)
+    if needed:
+        typer.echo("Your programs need this in their environment, in ~/.profile for instance:\n")
+        for variable, value in needed.items():
+            typer.echo(f"    export {variable}={shlex.quote(value)}")
+        typer.echo("")
+    typer.echo("Then use:" if needed else "Now use:")
     typer.echo(USE.format(arguments="" if default else f"name={name!r}"))
     for other, saved in before.items():
         if default and saved.get("is_default_account") and other != name:
             typer.echo(f"The default was {other!r}: QiskitRuntimeService(name={other!r}).")
 
 
-def _print_environment(url: str, token: str, instance: str, folder: Path) -> None:
+def _tell_dangers(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
+        typer.echo(
+            f"{url} is without TLS: your key and results cross the network in the clear.", err=True
+        )
+
+
+def _print_environment(url: str, token: str, instance: str, bundle: Path, ca: Path | None) -> None:
     """Print what leads every HTTPS request of a process to the service, whatever its client."""
-    bundle = folder.resolve() / BUNDLE_FILE  # the variable is read in any folder
-    try:
-        bundle.write_text(f"{certifi.contents()}\n{_certificate(folder)}", "ascii")
-    except OSError as error:
-        raise QueuebitError(f"{bundle} cannot be written: {error.strerror}") from None
-    variables = {
+    certificate = tunnel_certificate(url, ca)
+    write_bundle(bundle, ca, certificate)
+    exports = {
         "HTTPS_PROXY": url,
         "https_proxy": url,  # goes before the other where both are set
         "REQUESTS_CA_BUNDLE": str(bundle),
         "QISKIT_IBM_TOKEN": token,
         "QISKIT_IBM_INSTANCE": instance,
     }
-    for variable, value in variables.items():
+    for variable, value in exports.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
     typer.echo("# For Qiskit programs only: every other HTTPS request is refused.")
-
-
-def _certificate(folder: Path) -> str:
-    """Read the tunnel's certificate, leaving its key alone."""
-    for name in CERTIFICATE_FILES:
-        try:
-            text = (folder / name).read_text("ascii")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise QueuebitError(f"{folder / name} cannot be read: {error.strerror}") from None
-        return text[text.index(BEGIN_CERTIFICATE) :]
-    raise QueuebitError(
-        f"there is no {folder / CERTIFICATE_FILES[0]}: give the service's data folder with --data, "
-        "or copy the file from the service's machine"
-    )
+    typer.echo(f"# The tunnel's certificate, SHA-256: {fingerprint(certificate)}")
+    _tell_dangers(url)

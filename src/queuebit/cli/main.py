@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import queuebit
+from queuebit.cli.audit import audit
 from queuebit.cli.backends import backends, maintenance, pause, resume
 from queuebit.cli.demo import demo
 from queuebit.cli.doctor import doctor
@@ -19,7 +20,7 @@ from queuebit.cli.simulate import simulate
 from queuebit.cli.users import keys, users
 from queuebit.cli.why import watch, why
 from queuebit.cli.workloads import close, workloads
-from queuebit.errors import QueuebitError, RequestError
+from queuebit.errors import QueuebitError, RequestError, advised
 
 INTERRUPTED = 130  # exit code of a shell's command that Ctrl-C ended
 
@@ -65,8 +66,8 @@ def _about(
 def _tell(mistake: object) -> None:
     """Print `mistake` on stderr as one line."""
     text = str(mistake)
-    if isinstance(mistake, RequestError) and mistake.solution:
-        text = f"{text.rstrip('.')}. {mistake.solution}"
+    if isinstance(mistake, RequestError):
+        text = advised(text, mistake.solution)
     typer.echo(f"queuebit: {' '.join(text.split())}", err=True)
 
 
@@ -87,6 +88,7 @@ for command in (
     why,
     watch,
     estimate,
+    audit,
     simulate,
 ):
     app.command()(command)

@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import ipaddress
-import logging
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from queuebit.config import BackendConfig, Config, load, mock_name
-from queuebit.errors import ConfigError, QueuebitError
+from queuebit import logs
+from queuebit.config import BackendConfig, Config, is_loopback, load, mock_name
+from queuebit.errors import QueuebitError
 
 if TYPE_CHECKING:
     from queuebit.app import Service
@@ -43,9 +42,16 @@ def serve(  # noqa: PLR0913 - each is an option
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; 0: by the processors.")
     ] = None,
-    allow_remote: Annotated[
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate: the port speaks TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+    insecure: Annotated[
         bool,
-        typer.Option("--allow-remote", help="Let other machines in with the one default key."),
+        typer.Option(
+            "--insecure",
+            help="Let other machines in without TLS: keys cross the network in the clear.",
+        ),
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
 ) -> None:
@@ -58,16 +64,13 @@ def serve(  # noqa: PLR0913 - each is an option
         speed=speed,
         database=database,
         workers=workers,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        insecure=insecure or None,
     )
-    if not settings.users and not allow_remote and not is_loopback(settings.host):
-        raise ConfigError(
-            f"host {settings.host} lets other machines in, and one default key opens everything: "
-            "name users in the configuration, or give --allow-remote"
-        )
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    if verbose and settings.log_level != "debug":
+        settings = settings.model_copy(update={"log_level": "info"})
+    logs.configure(settings.log_format, settings.log_level)
     # They take seconds to import, which no other command should cost.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -100,9 +103,10 @@ async def _serve(settings: Config) -> None:
 def _greet(service: "Service", settings: Config) -> None:
     own_url = f"http://127.0.0.1:{DEFAULTS['port'].default}"
     where = "" if service.url == own_url else f" --url {service.url}"
+    is_remote = not is_loopback(settings.host)
     if settings.users:
         where += " --token KEY"
-    elif settings.data != Config().data:
+    elif settings.data != Config().data or service.url.startswith("https:"):
         where += f" --data {settings.data}"
     typer.echo(f"Queuebit is at {service.url}")
     typer.echo(f"backends    {', '.join(backend.name for backend in settings.backends)}")
@@ -110,17 +114,13 @@ def _greet(service: "Service", settings: Config) -> None:
         typer.echo(f"no dry run  {', '.join(alone)}: their mock would stand for others too")
     typer.echo(f"data        {settings.data}")
     typer.echo(f"log in      queuebit login{where}")
+    if is_remote and not settings.users:
+        typer.echo("users       the key in the data folder administers: queuebit users add NAME")
+    if is_remote and settings.tls_cert is None:
+        typer.echo("insecure    no TLS: keys and results cross the network in the clear")
     typer.echo("Ctrl-C stops it; jobs and results are kept.")
 
 
 def _has_mock(settings: Config, backend: BackendConfig) -> bool:
     names = {one.name for one in settings.offered}
     return not settings.mocks or mock_name(backend.name) in names
-
-
-def is_loopback(host: str) -> bool:
-    """Only this machine reaches `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

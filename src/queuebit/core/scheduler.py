@@ -307,9 +307,7 @@ class Scheduler:
 
     def _reach_limit(self, at: int, instance: str) -> None:
         """The time of active sessions brings their instance to its limit (semantics 5.5)."""
-        self._roll(at)
-        if not self.ledger.is_limited(instance):
-            return  # a late look: some of its usage had left the window by then
+        self._roll(at)  # a late look may find that some of its usage had left the window by then
         self._stop_at_limit(instance, at)
 
     def _stop_at_limit(self, instance: str, at: int) -> None:

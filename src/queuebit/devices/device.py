@@ -19,8 +19,8 @@ from queuebit.devices.isa import Isa
 from queuebit.devices.noise import Noise
 from queuebit.devices.pieces import Piece, cut, surely_all_fits
 from queuebit.devices.planning import Limits, Plan, check_output, default_limits, slices
-from queuebit.devices.propagation import Budget, Expectations, Propagation, Readout
-from queuebit.devices.protocol import Experiment, Samples
+from queuebit.devices.propagation import Budget, Propagation
+from queuebit.devices.protocol import Expectations, Experiment, Readout, Samples
 from queuebit.devices.ptm import GROUND, readings
 from queuebit.devices.reading import Op
 from queuebit.devices.snapshot import Snapshot

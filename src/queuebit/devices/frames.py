@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import stim  # type: ignore[import-untyped]  # published without type information
+import stim
 from numpy.typing import NDArray
 from pauli_prop.propagation import NoisyRotationGates
 from qiskit import QuantumCircuit

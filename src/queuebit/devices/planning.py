@@ -267,7 +267,7 @@ def _trajectories(part: Part, rows: int, shots: int) -> dict[str, Cost]:
     runs = rows * shots
     # Each gate across a bond may double it, and a bond has half of its qubits' gates.
     bond = 2.0 ** min(qubits // 2, pairs / qubits, BOND_BITS)
-    chain = runs * (count * SHOT_STEP_S * 2 + pairs * BOND_S * bond**2)
+    chain = (runs + 1) * (count * SHOT_STEP_S * 2 + pairs * BOND_S * bond**2)
     outcomes = _outcome_bytes(runs, len(part.clbits))
     found = {"matrix_product_state": Cost(chain, int(64 * qubits * bond**2) + outcomes)}
     if qubits < VECTOR_QUBITS:

@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,8 @@ from qiskit.quantum_info import PauliList, SparsePauliOp
 from queuebit.devices.channels import Channels
 from queuebit.devices.frames import Frame, frame_of
 from queuebit.devices.planning import Cost, Limits
+from queuebit.devices.protocol import Expectations, Readout
 from queuebit.errors import InvalidInput
-
-Readout = Literal["none", "biased", "twirled"]
 
 # Measured on one core of a small server, for each term of an observable: the most it takes.
 ROTATION_S = 4e-7
@@ -52,18 +50,6 @@ class Budget:
     the limits of time and memory allow, at most `TERMS_MAX`."""
     atol: float = ATOL
     """Terms with smaller coefficients, in units of the observable's largest, are dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expectations:
-    """What a propagation found."""
-
-    values: NDArray[np.float64]
-    """Shape (n, observables)."""
-    bounds: NDArray[np.float64]
-    """Likewise: how far a value may be off, by what was dropped. It is loose."""
-    metadata: dict[str, Any]
-    """JSON: how it was simulated."""
 
 
 @dataclass(frozen=True, slots=True)

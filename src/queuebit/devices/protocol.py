@@ -5,14 +5,19 @@ docs/devices.md shows how one is added from outside.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import Target
 
 from queuebit.devices.description import Description
+from queuebit.errors import InvalidInput
+
+Readout = Literal["none", "biased", "twirled"]
+"""Errors of measuring: as the device reads, or with its bits flipped at random and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +75,46 @@ class Qpu(Protocol):
         `seed` is what the user asked for: same seed, same bits, if it simulates. A cancelled job's
         worker is killed, wherever this stands.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """Expectation values without shot noise."""
+
+    values: NDArray[np.float64]
+    """Shape (n, observables)."""
+    bounds: NDArray[np.float64]
+    """Likewise: how far a value may be off, by what was dropped. It is loose."""
+    metadata: dict[str, Any]
+    """JSON: how it was simulated. It goes into the job's metrics."""
+
+
+@runtime_checkable
+class Propagates(Protocol):
+    """A device that can also tell expectation values without sampling.
+
+    The estimator asks it for those of circuits that it refuses to sample.
+    """
+
+    def fits(self, experiments: Sequence[Experiment]) -> InvalidInput | None:
+        """Why it would refuse to sample them; None if it would not."""
+
+    def propagate(
+        self,
+        circuit: QuantumCircuit,
+        values: NDArray[np.float64],
+        observables: Sequence[SparsePauliOp],
+        *,
+        readout: Readout,
+    ) -> Expectations:
+        """Expectation values, shape (sets of values, observables)."""
+
+    def propagates(
+        self,
+        circuit: QuantumCircuit,
+        values: NDArray[np.float64],
+        observables: Sequence[SparsePauliOp],
+        *,
+        readout: Readout,
+    ) -> InvalidInput | None:
+        """Why `propagate` would refuse; None if it would not."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import stim  # type: ignore[import-untyped]  # published without type information
+import stim
 from numpy.typing import NDArray
 from qiskit.circuit import ParameterExpression
 

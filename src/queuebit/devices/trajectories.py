@@ -27,6 +27,7 @@ _STANDARD = get_standard_gate_name_mapping()
 _TRUNCATION = 1e-6
 _PROBES = 4  # shots that tell how much a matrix product state loses
 _PROBED = 64  # of so many there is one
+_LOG_MAX = 2**25  # characters
 _LOST = re.compile(r"discarded_value=([0-9.e+-]+)")
 _BONDS = re.compile(r"BD=\[([0-9 ]*)\]")
 _RARE = 1e-9  # Pauli errors that are less likely are left out
@@ -81,7 +82,9 @@ class Trajectories:
         )
         if self._method == "matrix_product_state":
             probes = max(1, min([_PROBES, *[one.shots // _PROBED for one in work]]))
-            self.truncation = _truncation(simulator, circuits, binds, seed, probes)
+            # Of the largest, which most likely loses most.
+            at = max(range(len(work)), key=lambda at: len(work[at].part.ops))
+            self.truncation = _truncation(simulator, circuits[at], binds[at], seed, probes)
         bits: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)] * len(work)
         for shots in sorted({one.shots for one in work}):
             members = [at for at, one in enumerate(work) if one.shots == shots]
@@ -199,33 +202,32 @@ class Trajectories:
 
 
 def _truncation(
-    simulator: Any,
-    circuits: list[QuantumCircuit],
-    binds: list[dict[Any, list[float]]],
-    seed: int,
-    shots: int,
+    simulator: Any, circuit: QuantumCircuit, values: dict[Any, list[float]], seed: int, shots: int
 ) -> dict[str, float]:
-    """How large bonds grow and what is cut off them, by a few shots of each circuit.
+    """How large bonds grow and what is cut off them, by a few shots of one circuit.
 
-    A log of all shots would be many megabytes of text.
+    A log of all shots would be many megabytes of text. Aer never clears it in a process (0.18), so
+    what it held before is taken off, and one that has become long is left alone.
     """
-    first = [{parameter: each[0] for parameter, each in bound.items()} for bound in binds]
-    bound = [
-        circuit.assign_parameters(values) for circuit, values in zip(circuits, first, strict=True)
-    ]
-    answer = simulator.run(bound, shots=shots, seed_simulator=seed, mps_log_data=True).result()
+    told: dict[str, float] = {"bond_dimension_max": BOND_MAX, "threshold": _TRUNCATION}
+    idle = QuantumCircuit(1, 1)
+    idle.measure(0, 0)
+    start = max(0, len(_log(simulator, idle, seed, 1)) - 1)  # less its closing brace
+    if start > _LOG_MAX:
+        return told
+    bound = circuit.assign_parameters({name: each[0] for name, each in values.items()})
+    log = _log(simulator, bound, seed, shots)[start:]
+    bonds = [int(bond) for every in _BONDS.findall(log) for bond in every.split()]
+    lost = sum(map(float, _LOST.findall(log))) / shots
+    return {**told, "bond_dimension": max(bonds, default=1), "discarded_weight": lost}
+
+
+def _log(simulator: Any, circuit: QuantumCircuit, seed: int, shots: int) -> str:
+    answer = simulator.run(circuit, shots=shots, seed_simulator=seed, mps_log_data=True).result()
     if not answer.success:
         raise ServiceFault(f"the simulation failed: {answer.status}")
-    logs = [one.metadata.get("MPS_log_data", "") for one in answer.results]
-    return {
-        "bond_dimension_max": BOND_MAX,
-        "threshold": _TRUNCATION,
-        "bond_dimension": max(
-            int(bond) for log in logs for bonds in _BONDS.findall(log) for bond in bonds.split()
-        ),
-        # Per shot, of the circuit that loses most: its square root bounds an error of the state.
-        "discarded_weight": max(sum(map(float, _LOST.findall(log))) / shots for log in logs),
-    }
+    log: str = answer.results[0].metadata.get("MPS_log_data", "")
+    return log
 
 
 def chain_order(parts: Sequence[Part]) -> list[int]:

@@ -1,7 +1,8 @@
 """A process that has imported everything, and forks ready workers from itself.
 
-Run as `python -m queuebit.engines.forkserver FD MODULE`. It imports MODULE in its only thread (a
-fork of a process with threads may hang), then obeys the control socket FD: eight bytes that say
+Run as `python -m queuebit.engines.forkserver FD MODULE FORM LEVEL`; the last two are for its logs.
+It imports MODULE in its only thread (a fork of a process with threads may hang), then obeys the
+control socket FD: eight bytes that say
 which worker to kill, or 0 to fork one, whose pipe comes with them. A worker runs MODULE.main(pipe).
 End of file means that the service is gone, in whatever way: every worker is killed.
 
@@ -15,23 +16,27 @@ and its workers outlive a killed service for as long as a simulation lasts.
 import ctypes
 import gc
 import importlib
+import logging
 import os
 import select
 import signal
 import socket
 import struct
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from queuebit import logs
 from queuebit.engines.pipe import Exit, frame
+
+log = logging.getLogger(__name__)
 
 REQUEST = struct.Struct("!q")  # FORK, or the process id of a worker to kill
 FORK = 0
 WORDS_MAX = 4_096  # bytes of a worker's last words
+LINE_MAX = 65_536  # bytes of a line on standard error that is passed on as one
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -44,16 +49,25 @@ class _Worker:
     """What it writes to standard error can be read here; -1: no more."""
     words: bytes = b""
     """The last of that: native libraries tell there why they end the process."""
+    begun: bytes = b""
+    """Of a line whose end is still to come."""
 
-    def pass_on(self) -> bool:
-        """Write what it wrote to our own standard error; False if there was nothing."""
+    def pass_on(self, form: str) -> bool:
+        """Write what it wrote to our own standard error, in whole lines; False: there was nothing.
+
+        Lines of native libraries are put into `form`.
+        """
         try:
             written = os.read(self.stderr, 65_536)
         except OSError:  # nothing now, or closed
-            return False
-        with suppress(OSError):
-            os.write(2, written)
+            written = b""
         self.words = (self.words + written)[-WORDS_MAX:]
+        *lines, self.begun = (self.begun + written).split(b"\n")
+        if self.begun and (not written or len(self.begun) > LINE_MAX):
+            lines, self.begun = [*lines, self.begun], b""
+        with suppress(OSError):
+            for line in lines:
+                os.write(2, logs.native(line, form))
         return bool(written)
 
     def hush(self) -> None:
@@ -66,9 +80,13 @@ class _Worker:
 class ForkServer:
     """Forks, kills and reaps workers."""
 
-    def __init__(self, control: socket.socket, work: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, control: socket.socket, work: Callable[[socket.socket], None], form: str = "text"
+    ) -> None:
+        """`form`: of logs (`queuebit.logs`)."""
         self._control = control
         self._work = work
+        self._form = form
         self._workers: dict[int, _Worker] = {}  # the living ones, by process id
         self._woken, self._waker = socket.socketpair()
 
@@ -82,7 +100,7 @@ class ForkServer:
             watched: list[Any] = [self._control, self._woken, *talking]
             ready, _, _ = select.select(watched, [], [])
             for stderr in talking.keys() & set(ready):
-                if not talking[stderr].pass_on():  # closed, though the worker may live
+                if not talking[stderr].pass_on(self._form):  # closed, though the worker may live
                     talking[stderr].hush()
             if self._woken in ready:
                 self._woken.recv(4096)
@@ -107,7 +125,7 @@ class ForkServer:
         try:
             child = os.fork()
         except OSError:  # no memory, too many processes: the service sees the pipe close
-            traceback.print_exc()
+            log.exception("no worker can be forked")
             pipe.close()
             os.close(stderr)
         else:
@@ -132,8 +150,8 @@ class ForkServer:
             _die_with(server)
             self._work(pipe)
             code = 0
-        except BaseException:  # noqa: BLE001 - nothing above this in the process
-            traceback.print_exc()
+        except BaseException:  # nothing above this in the process
+            log.critical("worker ended by an exception", exc_info=True)
         finally:
             with suppress(Exception):
                 sys.stdout.flush()
@@ -146,7 +164,7 @@ class ForkServer:
             if pid == 0:
                 return
             worker = self._workers.pop(pid)
-            while worker.pass_on():
+            while worker.pass_on(self._form):
                 pass
             news = Exit(os.waitstatus_to_exitcode(status), worker.words.decode(errors="replace"))
             with suppress(OSError):  # a service that is gone need not know
@@ -168,12 +186,14 @@ def _die_with(server: int) -> None:
 
 def main() -> None:
     """Import the module and serve."""
+    form, level = sys.argv[3:5]
+    logs.configure(form, level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which then closes us
     control = socket.socket(fileno=int(sys.argv[1]))
     work = importlib.import_module(sys.argv[2]).main
     gc.collect()
     gc.freeze()  # so that no worker's collector writes to, and copies, the memory all share
-    ForkServer(control, work).serve()
+    ForkServer(control, work, form).serve()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class Setup:
     payloads: Path
     memory_bytes: int
     """What it may take beyond what every worker has at its start."""
+    log_format: str = "text"
+    log_level: str = "warning"
 
 
 @dataclass(frozen=True, slots=True)

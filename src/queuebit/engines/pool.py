@@ -21,7 +21,7 @@ from queuebit.config import BackendConfig
 from queuebit.core.model import Reason, Stage
 from queuebit.engines.forkserver import FORK, REQUEST
 from queuebit.engines.pipe import Exit, Hello, Setup, frame, take
-from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
+from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Staff, Task, out_of_memory
 from queuebit.errors import ConfigError, ServiceFault
 
 DEATHS_MAX = 3  # a task that ended so many workers is not given to another
@@ -53,20 +53,27 @@ class ProcessPool:
     worker_module: ClassVar[str] = "queuebit.engines.worker"
     """Its `main(pipe)` is a worker. Only the fork server imports it: Qiskit takes seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting
         self,
         *,
         backends: Sequence[BackendConfig],
         payloads: Path,
         workers: int,
         memory_bytes: int | None = None,
+        log_format: str = "text",
+        log_level: str = "warning",
     ) -> None:
         """`memory_bytes`: what each worker may take; None: its share of what is there now."""
         share = memory.available_bytes() * 9 // 10 // workers
         self._setup = Setup(
-            backends=tuple(backends), payloads=payloads, memory_bytes=memory_bytes or share
+            backends=tuple(backends),
+            payloads=payloads,
+            memory_bytes=memory_bytes or share,
+            log_format=log_format,
+            log_level=log_level,
         )
         self._workers = workers
+        self._deaths = 0
         self._keepers: list[asyncio.Task[None]] = []
         self._quantum = asyncio.Semaphore(max(1, workers - 1))
         # The worker that worked last goes first: its caches are warmest. Dead ones are skipped.
@@ -126,12 +133,16 @@ class ProcessPool:
                     family = [w.gone for w in self._living if w.server is worker.server]
                     await asyncio.wait({worker.gone, *family}, timeout=CLOSE_MAX_S)
                 deaths.append(worker.end or "killed")
-                log.warning(
-                    "worker died: job=%s stage=%s end=%s", task.job_id, task.stage, worker.end
-                )
+                told = {"job": task.job_id, "stage": task.what, "end": worker.end}
+                log.warning("worker died", extra=told)
                 if LACK_OF_MEMORY.search(worker.words):
                     return out_of_memory(task, self._setup.memory_bytes)
         return _too_deadly(task, deaths)
+
+    def staff(self) -> Staff:
+        """How the workers are."""
+        alive = tuple(one.pid for one in self._living if one.is_alive and one.pid)
+        return Staff(wanted=self._workers, pids=alive, deaths=self._deaths)
 
     async def _next_idle(self) -> "_Worker":
         while True:
@@ -148,7 +159,7 @@ class ProcessPool:
             if worker.is_alive:
                 self._idle.put_nowait(worker)
                 if worker.refusals:
-                    log.error("devices cannot start: %s", "; ".join(worker.refusals))
+                    log.error("devices cannot start", extra={"why": "; ".join(worker.refusals)})
                 if not first.done() and worker.refusals:
                     first.set_exception(ConfigError("; ".join(worker.refusals)))
                 elif not first.done():
@@ -157,11 +168,12 @@ class ProcessPool:
                 first.set_exception(ServiceFault("no worker process could start"))
             await worker.gone
             self._living.discard(worker)
+            self._deaths += not worker.stopped
             if worker.stopped or worker.outcomes:
                 pause_s = 0.0
             else:  # it may die at every start: do not burn the processor
                 pause_s = min(PAUSE_MAX_S, max(PAUSE_MIN_S, 2 * pause_s))
-                log.warning("worker died idle: end=%s pause_s=%s", worker.end, pause_s)
+                log.warning("worker died idle", extra={"end": worker.end, "pause_s": pause_s})
                 await asyncio.sleep(pause_s)
 
     async def _start_worker(self) -> "_Worker":
@@ -200,8 +212,10 @@ class ProcessPool:
         # The modules that are found here are found there, and no others (-P).
         path = os.pathsep.join(filter(None, sys.path))
         with theirs:
+            module = ["-P", "-m", "queuebit.engines.forkserver", fd, self.worker_module]
+            forms = [self._setup.log_format, self._setup.log_level]
             self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "queuebit.engines.forkserver", fd, self.worker_module],
+                [sys.executable, *module, *forms],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},

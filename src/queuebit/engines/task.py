@@ -51,6 +51,17 @@ class Outcome:
     service_fault: bool = False  # `error` is ours
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """How an engine's workers are."""
+
+    wanted: int
+    pids: tuple[int, ...]
+    """Process ids of those that can work."""
+    deaths: int
+    """Since the start, but for those that we wanted."""
+
+
 LACK_OF_MEMORY = re.compile(
     r"bad_alloc|memory allocation of \d+ bytes failed|[Ii]nsufficient memory|[Oo]ut of memory"
     r"|[Cc]annot allocate memory|Memory allocation still failed"

@@ -18,11 +18,11 @@ import numpy as np
 import qiskit_aer.noise  # noqa: F401 - devices import it when they need it; here it is shared
 
 import queuebit.devices.device  # noqa: F401 - likewise
-from queuebit import memory
+from queuebit import logs, memory
 from queuebit.config import SIMULATED, BackendConfig, MockConfig
 from queuebit.core.model import Calibrated, Reason, Stage
 from queuebit.devices import loading
-from queuebit.devices.mock import Mock
+from queuebit.devices.mock import mocked
 from queuebit.devices.protocol import Qpu
 from queuebit.engines.pipe import Setup, receive, serve
 from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
@@ -50,6 +50,10 @@ class Worker:
 
     def run(self, task: Task) -> Outcome:
         """Run `task`; never raises."""
+        with logs.about(job=task.job_id, stage=task.stage or "validate", backend=task.backend):
+            return self._run(task)
+
+    def _run(self, task: Task) -> Outcome:
         began = time.perf_counter_ns()
         try:
             outcome = self._stage(task)
@@ -59,7 +63,7 @@ class Worker:
         except MemoryError:
             outcome = out_of_memory(task, self._memory_bytes)
         except Exception as error:
-            log.exception("task failed: job=%s stage=%s", task.job_id, task.stage)
+            log.exception("task failed")
             told = str(error) if isinstance(error, QueuebitError) else type(error).__name__
             outcome = (
                 out_of_memory(task, self._memory_bytes)
@@ -94,7 +98,7 @@ class Worker:
         try:
             self._device(name)
         except Exception:
-            log.exception("device could not be made: backend=%s", name)
+            log.exception("device could not be made", extra={"backend": name})
         return True
 
     def _stage(self, task: Task) -> Outcome:
@@ -134,7 +138,7 @@ class Worker:
         """
         config = self._configs[name]
         if isinstance(config, MockConfig):
-            return Mock(name, self._device(config.of))
+            return mocked(name, self._device(config.of))
         if config.device != SIMULATED:
             calibrated = None
         is_stale = calibrated is not None and self._calibrated.get(name) != calibrated
@@ -157,9 +161,9 @@ class Worker:
 
 def main(pipe: socket.socket) -> None:
     """Be a worker of the service at the other end of `pipe`."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     np.random.seed()  # noqa: NPY002 - forked workers would all draw the same numbers
     setup: Setup = receive(pipe)
+    logs.configure(setup.log_format, setup.log_level)
     worker = Worker(setup.backends, Payloads(setup.payloads), setup.memory_bytes)
     refusals = worker.refusals()
     memory.limit_to(setup.memory_bytes)

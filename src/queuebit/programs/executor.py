@@ -20,7 +20,7 @@ from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import executor_items, executor_payload, kernels, limits
 from queuebit.programs.executor_payload import VERSIONS, Payload, told_of
-from queuebit.programs.options import SEED_MAX, SHOTS_MAX, Execution, refused_experiments
+from queuebit.programs.options import SEED_MAX, SHOTS_MAX, Execution, refuse, refused_experiments
 from queuebit.programs.options import rep_delay_s as rep_delay_in_range
 from queuebit.programs.samplexes import Arrays
 from queuebit.programs.timing import Timing, timing
@@ -254,12 +254,7 @@ def _check_options(payload: Payload) -> None:
         else given
         for group, given in experimental.items()
     }
-    if refused := list(refused_experiments(left)):
-        raise InvalidInput(
-            f"option {refused[0][:100]} is not supported by this service yet",
-            1208,
-            "Leave it at its default.",
-        )
+    refuse(refused_experiments(left))
     for group, name in HONOURED:
         value = _inside(experimental, group, name)
         kind = int if name == "seed_simulator" else bool

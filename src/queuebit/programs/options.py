@@ -6,7 +6,7 @@ or has no effect on its own, may have any legal value.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
 
 SHOTS_MAX = 2**31 - 1  # semantics 6.2: "shots/default_shots 0..2^31-1"
+NAME_CHARS_MAX = 200  # of an option, in an error message
 SEED_MAX = 2**63 - 1  # what the simulator takes
 REP_DELAY_RANGE_US = (20, 2_000)  # semantics 6.2: Heron; for devices that tell no range
 
@@ -203,12 +204,11 @@ def refused_experiments(experimental: dict[str, Any] | None) -> Iterator[str]:
             yield from (f"experimental.{group}{name}" for name in names)
 
 
-class SamplerOptions(_Options):
-    """Options of the sampler."""
+class _Primitive(_Options):
+    """What the sampler and the estimator have in common."""
 
     default_shots: Count | None = None
     dynamical_decoupling: DynamicalDecoupling = DynamicalDecoupling()
-    execution: SamplerExecution = SamplerExecution()
     twirling: Twirling = Twirling()
     simulator: Simulator | None = None
     experimental: dict[str, Any] | None = None
@@ -219,23 +219,19 @@ class SamplerOptions(_Options):
         yield from refused_experiments(self.experimental)
 
 
-class EstimatorOptions(_Options):
+class SamplerOptions(_Primitive):
+    """Options of the sampler."""
+
+    execution: SamplerExecution = SamplerExecution()
+
+
+class EstimatorOptions(_Primitive):
     """Options of the estimator."""
 
     default_precision: Precision | None = None
-    default_shots: Count | None = None
     seed_estimator: Seed | None = None
-    dynamical_decoupling: DynamicalDecoupling = DynamicalDecoupling()
     resilience: Resilience = Resilience()
     execution: Execution = Execution()
-    twirling: Twirling = Twirling()
-    simulator: Simulator | None = None
-    experimental: dict[str, Any] | None = None
-
-    def refused(self) -> Iterator[str]:
-        """Names of the options that are set and not honoured."""
-        yield from (self.simulator or Simulator()).refused()
-        yield from refused_experiments(self.experimental)
 
 
 class NoiseLearnerOptions(LayerNoiseLearning):
@@ -300,21 +296,31 @@ def parse(model: type[Model], given: object) -> Model:
         first: Any = error.errors(include_url=False, include_context=False)[0]
         where = ["options", *(str(one) for one in first["loc"])]
         if first["type"] == "extra_forbidden":
-            name = ".".join(where)
+            name = ".".join(where)[:NAME_CHARS_MAX]
             raise InvalidInput(f"{name}: there is no such option.", 1208) from None
         # Of a union Pydantic names the branch too, as in "list[constrained-float]".
         name = ".".join(one for one in where if "[" not in one and "-" not in one)
         raise InvalidInput(f"{name}: {first['msg']}", 1208) from None
-    if refused := list(options.refused()):
-        subject = f"option {refused[0]} is" if len(refused) == 1 else f"options {_and(refused)} are"
-        raise InvalidInput(
-            f"{subject} not supported by this service yet.", 1208, "Leave it at its default."
-        )
+    refuse(options.refused())
     return options
 
 
-def _and(names: list[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def refuse(names: Iterable[str]) -> None:
+    """Refuse options that are set and not honoured, if there are any."""
+    found = [name[:NAME_CHARS_MAX] for name in names]
+    if not found:
+        return
+    if len(found) == 1:
+        raise InvalidInput(
+            f"option {found[0]} is not supported by this service yet.",
+            1208,
+            "Leave it at its default.",
+        )
+    raise InvalidInput(
+        f"options {', '.join(found[:-1])} and {found[-1]} are not supported by this service yet.",
+        1208,
+        "Leave them at their defaults.",
+    )
 
 
 def seed_of(simulator: Simulator | None) -> int | None:

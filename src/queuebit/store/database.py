@@ -17,6 +17,7 @@ from queuebit.core.model import BackendState, Calibrated, Charge, Job, JobStatus
 from queuebit.errors import ServiceFault
 from queuebit.store import listing, queries
 from queuebit.store.analytics import AnalyticsQuery, Cell, count
+from queuebit.store.audit import AuditTrail, Entry, write
 from queuebit.store.charges import load_charges
 from queuebit.store.connect import connect, make_folder, refresh_statistics
 from queuebit.store.details import Details, JobDetails, WorkloadDetails
@@ -127,6 +128,7 @@ class Database:
         self._engines = connect(url)
         self.tenants = Tenants(self._engines)
         """Users, keys, instances and roles."""
+        self.audit = AuditTrail(self._engines)
         self.under_way: set[asyncio.Task[Any]] = set()
         """Calls that have not ended; those that nobody awaits any more, too."""
 
@@ -169,10 +171,13 @@ class Database:
             return await load_charges(connection, since)
 
     @_to_its_end
-    async def save(self, records: Sequence[Record], details: Sequence[Details]) -> None:
+    async def save(
+        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+    ) -> None:
         """Store all of it or nothing; on return it survives a power cut.
 
         A new record comes with its details; later it comes alone and they stay as they are.
+        `entries` tell who did it.
         """
         told = {detail.id: detail for detail in details}
         workloads = [record for record in records if isinstance(record, Workload)]
@@ -184,6 +189,7 @@ class Database:
             await save_workloads(connection, workloads, told)  # first: jobs point to them
             await save_jobs(connection, jobs, told)
             await save_backends(connection, states)
+            await write(connection, entries)
 
     @_to_its_end
     async def job(self, job_id: str) -> StoredJob | None:
@@ -251,11 +257,14 @@ class Database:
         )
 
     @_to_its_end
-    async def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
+    async def set_tags(
+        self, job_id: str, tags: Sequence[str], entries: Sequence[Entry] = ()
+    ) -> None:
         """Replace the job's tags; nothing to do if the job is gone."""
         async with self._engines.writer.begin() as connection:
             if (await connection.execute(queries.LOCK_JOB, {"key": job_id})).first() is not None:
                 await write_tags(connection, {job_id: tags})
+                await write(connection, entries)
 
     @_to_its_end
     async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
@@ -271,11 +280,12 @@ class Database:
                 await connection.execute(queries.SET_METRICS, {"key": job_id, "metrics": both})
 
     @_to_its_end
-    async def delete_job(self, job_id: str) -> None:
+    async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
         """Forget a final job but for its charge; nothing to do if it is not final or is gone."""
         async with self._engines.writer.begin() as connection:
             await connection.execute(queries.KEEP_CHARGE, {"key": job_id})
-            await connection.execute(queries.DELETE_JOB, {"key": job_id})
+            if (await connection.execute(queries.DELETE_JOB, {"key": job_id})).rowcount:
+                await write(connection, entries)
 
     @_to_its_end
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queuebit.config import InstanceConfig
+from queuebit.store.audit import Entry, write
 from queuebit.store.connect import Engines
 from queuebit.store.tables import JSON, metadata
 from queuebit.tenancy import Directory, Grant, Key, Owned, Role, User, directory
@@ -103,8 +104,8 @@ class Tenants:
             for grant in declared.grants.values():
                 await _put(connection, grants, asdict(grant))
 
-    async def put(self, thing: Owned | User | Key | Grant) -> None:
-        """Add `thing`, or replace the one of its name."""
+    async def put(self, thing: Owned | User | Key | Grant, entries: Sequence[Entry] = ()) -> None:
+        """Add `thing`, or replace the one of its name; `entries` tell who did it."""
         async with self._engines.writer.begin() as connection:
             match thing:
                 case Owned():
@@ -115,8 +116,11 @@ class Tenants:
                     await _put(connection, keys, asdict(thing))
                 case Grant():
                     await _put(connection, grants, asdict(thing))
+            await write(connection, entries)
 
-    async def remove(self, thing: Owned | User | Key | Grant) -> None:
+    async def remove(
+        self, thing: Owned | User | Key | Grant, entries: Sequence[Entry] = ()
+    ) -> None:
         """Remove `thing` and what hangs on it; nothing to do if it is gone."""
         async with self._engines.writer.begin() as connection:
             match thing:
@@ -128,6 +132,7 @@ class Tenants:
                     await _remove(connection, keys, key_id)
                 case Grant(user=user, instance=instance):
                     await _remove(connection, grants, user, instance)
+            await write(connection, entries)
 
 
 async def _put(connection: AsyncConnection, table: sa.Table, row: dict[str, Any]) -> None:
