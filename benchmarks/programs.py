@@ -58,15 +58,16 @@ class Work:
     @property
     def params(self) -> bytes:
         """As the client writes them."""
+        frame: dict[str, Any]
         match self.program_id:
             case "executor":
                 asked = QuantumProgram(shots=4096)
                 for circuit in self.pubs:
                     asked.append_circuit_item(circuit)
                 encoder = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"].encoder
-                return encoder(asked, ExecutorOptions()).model_dump_json().encode()
+                frame = encoder(asked, ExecutorOptions()).model_dump(mode="json")
             case "noise-learner":
-                frame: dict[str, Any] = {"circuits": self.pubs, "options": self.options}
+                frame = {"circuits": self.pubs, "options": self.options}
             case _:
                 frame = {"pubs": self.pubs, "options": self.options}
                 frame |= {"version": 2, "support_qiskit": True}

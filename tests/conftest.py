@@ -13,3 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seeds", type=int, default=300, help="how many seeds of tests/sim to simulate"
     )
     parser.addoption("--seed", type=int, help="the only seed of tests/sim to simulate")
+    parser.addoption(
+        "--clients",
+        default="both",
+        help="releases of the client for tests/acceptance: all that are installed, or some: 0.46.1",
+    )

@@ -13,11 +13,11 @@ from queuebit.config import (
     InstanceConfig,
     PlanConfig,
     UserConfig,
-    load,
 )
 from queuebit.core.model import Calibration, OnLimit
 from queuebit.devices.snapshot import Snapshot
 from queuebit.errors import ConfigError
+from queuebit.sources import load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLE = EXAMPLES / "queuebit.toml"

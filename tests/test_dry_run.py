@@ -6,8 +6,9 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
 from queuebit import testing
-from queuebit.config import Config, load
+from queuebit.config import Config
 from queuebit.errors import ConfigError
+from queuebit.sources import load
 
 MANILA = {"name": "fake_manila", "snapshot": "manila"}
 pytestmark = [

@@ -64,7 +64,7 @@ def service(**settings: Any) -> Iterator[Running]:
     its workers in processes of their own; an error of its start is raised here.
     """
     # Not at the top for the plugin's sake, as in `connect`.
-    from queuebit.config import load  # noqa: PLC0415
+    from queuebit.sources import load  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:
         if "data" not in settings:

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from queuebit.config import load
 from queuebit.errors import ConfigError
+from queuebit.sources import load
 
 START_S = 40
 STOP_S = 20

@@ -74,11 +74,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, *arguments: str):
+def serve(folder: Path, *arguments: str, settings: str = CONFIG):
     """A service with its data in `folder`."""
     port = free_port()
     config = folder / "queuebit.toml"
-    config.write_text(CONFIG)
+    config.write_text(settings)
     log = folder / "serve.log"
     command = [sys.executable, "-m", "queuebit", "serve", "--port", str(port)]
     command += ["--data", str(folder / "data"), "--config", str(config), *arguments]

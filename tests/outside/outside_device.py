@@ -1,7 +1,9 @@
 """A device from outside: two qubits whose bits all read 1. Its options make it misbehave."""
 
 import ctypes
+import logging
 import time
+import warnings
 
 import numpy as np
 from outside_description import describe
@@ -36,6 +38,11 @@ class Outside(TargetQpu):
                 new = ctypes.CDLL("libstdc++.so.6")["_Znwm"]
                 new.argtypes, new.restype = [ctypes.c_size_t], ctypes.c_void_p
                 new(size)
+            case "quote":  # careless code that tells what it was given
+                given = str([e.circuit.cregs for e in experiments])
+                warnings.warn(given, stacklevel=1)
+                logging.getLogger("careless").error("it was given %s", given)
+                raise ValueError(given)
             case "nap":
                 time.sleep(1)
         bits = [np.ones((len(e.values), e.shots, e.circuit.num_clbits), bool) for e in experiments]

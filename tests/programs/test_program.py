@@ -1,12 +1,18 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit_ibm_runtime import QuantumProgram
+from tests.programs.quantum_programs import body
 
+from queuebit.config import BackendConfig
 from queuebit.devices.device import Device
+from queuebit.devices.planning import Limits
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import codec, program
+from queuebit.programs import codec, learning, program
 
 
 def test_an_unknown_program_is_named_with_those_there_are(manila):
@@ -125,3 +131,51 @@ def test_an_estimate_of_absurd_loops_names_the_limits(encode, manila):
     _, limits = program.estimate("sampler", encode([(source + " c[0] = measure $0;",)]), manila)
 
     assert "with its loops unrolled" in limits[0].message
+
+
+def hard(angle: object) -> QuantumCircuit:
+    """On fifteen qubits; with angles of 0 it is a Clifford circuit, which is easy."""
+    circuit = QuantumCircuit(133, 15)
+    for layer in range(8):
+        for qubit in range(15):
+            circuit.sx(qubit)
+            circuit.rz(angle, qubit)
+            circuit.sx(qubit)
+        for qubit in range(layer % 2, 14, 2):
+            circuit.cz(qubit, qubit + 1)
+    circuit.measure(range(15), range(15))
+    return circuit
+
+
+@pytest.mark.parametrize("kind", ["plain", "twirled", "executor"])
+def test_what_is_too_hard_with_its_values_is_refused_before_it_is_accepted(encode, kind):
+    """Not what is easy: values that will be drawn must not be taken for zeros."""
+    little = Limits(memory_bytes=2**23, seconds=2.0)
+    device = Device(BackendConfig(name="torino", snapshot="torino"), little)
+    angle = Parameter("a")
+    for value in (0.0, 0.4):
+        if kind == "executor":
+            asked = QuantumProgram(shots=4096)
+            asked.append_circuit_item(hard(angle), circuit_arguments=np.array([value]))
+            program_id, params = "executor", json.dumps(body(asked)).encode()
+        else:
+            options = {"twirling": {"enable_gates": True, "enable_measure": True}}
+            pub = (hard(angle), [value], 4096)
+            params = encode([pub], options if kind == "twirled" else None)
+            program_id = "sampler"
+        if value:
+            with pytest.raises(InvalidInput, match="too big for this simulated QPU"):
+                program.validate(program_id, params, device)
+        else:
+            program.validate(program_id, params, device)
+
+
+def test_learning_is_not_drawn_to_be_estimated(golden, torino, monkeypatch):
+    """It takes most of the time, and its circuits are Clifford whatever is drawn."""
+    program_id, params = golden("noise_learner-0.51.0.json")
+    monkeypatch.setattr(learning, "_sample", None)
+
+    told = program.validate(program_id, params, torino)
+
+    monkeypatch.undo()
+    assert program.prepare(program_id, params, torino).estimated_ms == told.estimated_ms

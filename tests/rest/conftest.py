@@ -102,7 +102,7 @@ class Small:
                 time.sleep(0.002)
             names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             rows = [
-                (name, database.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall())  # noqa: S608
+                (name, database.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall())
                 for (name,) in sorted(names.fetchall())
                 if not name.startswith("sqlite_")
             ]

@@ -38,9 +38,10 @@ from queuebit.cli.led import (
     environment_login,
 )
 from queuebit.cli.output import print_json, print_table
-from queuebit.config import SIMULATED, Config, load
+from queuebit.config import SIMULATED, Config
 from queuebit.devices import loading
 from queuebit.errors import QueuebitError
+from queuebit.sources import load
 
 FREE_BYTES_MIN = 1 << 30  # results of a day of work
 CLOCK_SKEW_MAX_S = 3_600  # tokens live a day, and the client judges them by its own clock

@@ -20,8 +20,9 @@ from queuebit.cli.connection import (
 )
 from queuebit.cli.trust import Ca, fingerprint, tunnel_certificate, write_bundle
 from queuebit.cli.ways import check_way, find_way
-from queuebit.config import Config, is_loopback, load
+from queuebit.config import Config, is_loopback
 from queuebit.errors import QueuebitError
+from queuebit.sources import load
 
 KEY_FILE = "api-key"  # in the data folder: the key that the first start made
 

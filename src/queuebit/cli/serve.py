@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from queuebit import logs
-from queuebit.config import BackendConfig, Config, is_loopback, load, mock_name
+from queuebit.config import BackendConfig, Config, is_loopback, mock_name
 from queuebit.errors import QueuebitError
+from queuebit.sources import load
 
 if TYPE_CHECKING:
     from queuebit.app import Service

@@ -8,9 +8,9 @@ import typer
 
 from queuebit.cli.output import console, print_json
 from queuebit.config import PLANS, PlanConfig
-from queuebit.config import load as load_config
 from queuebit.errors import QueuebitError
 from queuebit.scheduling import backends, instances
+from queuebit.sources import load as load_config
 
 WHERE = "Service's history"
 MADE_UP = "Made-up load"

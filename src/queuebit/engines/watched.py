@@ -34,6 +34,7 @@ class WatchedEngine:
         """Run `task` on the engine."""
         stage = "validate" if task.stage is None else task.stage.value
         if task.stage is None:
+            self._traces.remember(task.job_id)
             span = self._traces.span(stage, job=task.job_id, backend=task.backend)
         else:
             span = self._traces.stage(stage, task.job_id, backend=task.backend)

@@ -46,11 +46,6 @@ class Plan:
     seed: int | None
     rep_delay_s: float
 
-    def outline(self) -> list[Experiment]:
-        """What the device shall run, but for the values."""
-        shots = self.payload.shots
-        return [Experiment(item.circuit, item.outline(), shots) for item in self.payload.items]
-
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
         payload = self.payload

@@ -59,10 +59,6 @@ class Item:
             raise InvalidInput("its samplex draws a parameter value that is not finite", 1208)
         return rows, drawn
 
-    def outline(self) -> NDArray[np.float64]:
-        """Zeros of the shape of `values`, that take no memory."""
-        return np.broadcast_to(0.0, (self.size, self.circuit.num_parameters))
-
 
 def read(circuit: QuantumCircuit, model: Any) -> Item:
     """The item in one of IBM's models of it, of whatever version."""

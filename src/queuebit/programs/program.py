@@ -77,14 +77,19 @@ class Plan(Protocol):
 
 @runtime_checkable
 class Outlined(Protocol):
-    """A plan that draws at random, or in rounds: it can tell beforehand what will be like it."""
+    """A plan that can tell what will run, and how hard it is to simulate, before it is drawn."""
 
     def outline(self) -> list[Experiment]:
         """Circuits and shots of all rounds, as far as they are known."""
 
+
+@runtime_checkable
+class Propagated(Protocol):
+    """A plan that may be computed without sampling."""
+
     @property
     def sampled(self) -> bool:
-        """Whether the device samples them; if not, they only tell what is charged."""
+        """Whether the device samples it; if not, its circuits only tell what is charged."""
 
 
 PROGRAMS: dict[str, Callable[[bytes, Qpu], Plan]] = {
@@ -195,7 +200,7 @@ def prepare(program_id: str, params: bytes, device: Qpu) -> Prepared:
     """Make the circuits that will run."""
     known = _known(program_id, params, device)
     experiments, done = known.plan.experiments()
-    told = known.estimated(_outline(known.plan), device)
+    told = known.estimate or known.estimated(_outline(known.plan), device)
     packed = io.BytesIO()
     if experiments:
         qpy.dump([experiment.circuit for experiment in experiments], packed)
@@ -300,7 +305,7 @@ def _outline(plan: Plan) -> list[Experiment]:
 
 
 def _check(plan: Plan, experiments: Sequence[Experiment], device: Qpu) -> None:
-    if not isinstance(plan, Outlined) or plan.sampled:
+    if not isinstance(plan, Propagated) or plan.sampled:
         device.check(experiments)
 
 

@@ -121,17 +121,6 @@ class Plan:
         )
         return experiments, done
 
-    def outline(self) -> list[Experiment]:
-        """What will run, but with values that are not drawn yet."""
-        return [
-            Experiment(
-                work.circuit,
-                np.broadcast_to(0.0, (pub.runs, work.circuit.num_parameters)),
-                pub.shots_each,
-            )
-            for pub, work in zip(self.pubs, self.works, strict=True)
-        ]
-
     def over_limits(self) -> Iterator[InvalidInput]:
         """The limits that the job breaks."""
         runs = [(pub.runs, pub.shots_each) for pub in self.pubs]

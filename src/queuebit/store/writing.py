@@ -51,12 +51,14 @@ async def save_jobs(
         detail = told.get(record.id)
         if isinstance(detail, JobDetails):
             new.append({**_values(record, JOB_RECORD), **_values(detail, JOB_DETAILS)})
-            tags[record.id] = detail.tags
+            if detail.tags:  # one that is put again has those that it had
+                tags[record.id] = detail.tags
         else:
             changed.append({"key": record.id, **_values(record, JOB_CHANGES)})
     if new:
         await connection.execute(queries.upsert_jobs(connection.dialect.name), new)
-        await write_tags(connection, tags)
+        if tags:
+            await write_tags(connection, tags)
     if changed:
         await _update(connection, queries.UPDATE_JOB, changed)
 

@@ -1,0 +1,92 @@
+"""Every release of the client that there is here, each in its own virtual environment."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.client.conftest import NEWEST, OLDEST, ROOT, Running, serve
+
+SETTINGS = """
+[[plans]]
+name = "premium"
+[[plans]]
+name = "quick"
+interactive_ttl_s = 2
+[[plans]]
+name = "open"
+pricing = "free"
+sessions = false
+max_ttl_s = 600
+limit_s = 600
+[[instances]]
+name = "quick"
+plan = "quick"
+tags = ["team-a"]
+[[instances]]
+name = "local"
+tags = ["physics", "team-a"]
+[[instances]]
+name = "spare"
+plan = "open"
+tags = ["physics"]
+"""
+VERSION = "from importlib.metadata import version; print(version('qiskit-ibm-runtime'))"
+BY_ACCOUNT = (0, 47)
+"""Older releases ignore a saved account's proxies; they are led by their environment."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A release of the client, connected to a service."""
+
+    name: str
+    release: tuple[int, int]
+    run: Callable[..., str]
+    """Runs a script, and returns what it prints."""
+
+
+def pythons(asked: str) -> dict[str, Path]:
+    """The environments asked for, by name."""
+    found = {"oldest": OLDEST}
+    if asked != "both":
+        places = {path.name.rpartition("-")[2]: path for path in ROOT.glob(".venv-client-*")}
+        names = sorted(places) if asked == "all" else asked.split(",")
+        found |= {name: places[name] / "bin" / "python" for name in names if name in places}
+    found["newest"] = NEWEST
+    return found if asked in {"both", "all"} else {name: found[name] for name in asked.split(",")}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "client" in metafunc.fixturenames:
+        found = pythons(metafunc.config.getoption("clients"))
+        metafunc.parametrize("client", found.values(), ids=found, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory):
+    with serve(tmp_path_factory.mktemp("service"), settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(request: pytest.FixtureRequest, live: Running) -> Client:
+    python = request.param
+    assert python.exists(), "`make setup` installs the oldest client, `make test-clients` others"
+    told = subprocess.run([python, "-c", VERSION], check=True, capture_output=True, text=True)
+    name = told.stdout.strip()
+    major, minor = name.split(".")[:2]
+    release = (int(major), int(minor))
+    where = ["--url", live.url, "--data", str(live.data), "--instance", "quick"]
+    if release >= BY_ACCOUNT:
+        live.queuebit("login", *where)
+        return Client(name, release, lambda *words: live.run(python, "-W", "ignore", *words))
+    environment = exports(live.queuebit("login", "--env", *where))
+    return Client(name, release, lambda *words: live.run(python, *words, **environment))
+
+
+def exports(text: str) -> dict[str, str]:
+    """The environment that `queuebit login --env` prints."""
+    return dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))

@@ -1,0 +1,221 @@
+"""The audit trail: who did what, and who was refused."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.api.conftest import ADA, ALICE, BOB, SAMPLER, START, Api
+from tests.store.records import job, job_details
+
+from queuebit.api.trail import KINDS_MAX, OTHERS, Trail
+from queuebit.core.events import JobCancelRequested
+from queuebit.errors import ServiceFault
+from queuebit.store.audit import AuditQuery, Entry
+from queuebit.store.database import Database
+from queuebit.tenancy import Key, User
+
+ALL = AuditQuery(limit=100)
+
+
+async def trail(api: Api, **query: Any) -> list[dict[str, Any]]:
+    answer = await api.ask("GET", "/queuebit/audit", key=ADA, params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["entries"]
+    return found
+
+
+def what(entries: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(entry["user"], entry["action"], entry["target"]) for entry in reversed(entries)]
+
+
+async def test_every_change_is_told_with_who_and_from_where(api: Api):
+    job_id = await api.submit(tags=["planted"])
+    await api.ask("PUT", f"/jobs/{job_id}/tags", json={"tags": ["planted", "two"]})
+    cancelled = await api.ask("POST", f"/jobs/{job_id}/cancel")
+    await api.ask("DELETE", f"/jobs/{job_id}")
+    batch = {"mode": "batch", "backend": "fake_manila"}
+    opened = (await api.ask("POST", "/sessions", json=batch)).json()["id"]
+    await api.ask("PATCH", f"/sessions/{opened}", json={"accepting_jobs": False})
+    await api.ask("DELETE", f"/sessions/{opened}/close")
+    by_ada = {"key": ADA}
+    paused = {"status": "paused", "reason": "warm"}
+    await api.ask("PATCH", "/queuebit/backends/fake_lagos", json=paused, **by_ada)
+    await api.ask("POST", "/queuebit/instances", json={"name": "new"}, **by_ada)
+    await api.ask("PATCH", "/queuebit/instances/new", json={"limit_seconds": 5}, **by_ada)
+    await api.ask("POST", "/queuebit/users", json={"name": "grace"}, **by_ada)
+    made = await api.ask("POST", "/queuebit/users/grace/keys", json={"label": "x"}, **by_ada)
+    await api.ask("PUT", "/queuebit/instances/new/users/grace", json={"role": "member"}, **by_ada)
+    await api.ask("DELETE", "/queuebit/instances/new/users/grace", **by_ada)
+    key_id = made.json()["id"]
+    await api.ask("DELETE", f"/queuebit/users/grace/keys/{key_id}", **by_ada)
+    await api.ask("DELETE", "/queuebit/users/grace", **by_ada)
+    await api.ask("DELETE", "/queuebit/instances/new", **by_ada)
+
+    entries = await trail(api)
+
+    assert what(entries) == [
+        ("alice", "job.submit", job_id),
+        ("alice", "job.tags", job_id),
+        ("alice", "job.cancel", job_id),
+        ("alice", "job.delete", job_id),
+        ("alice", "session.open", opened),
+        ("alice", "session.close", opened),
+        ("alice", "session.cancel", opened),
+        ("ada", "backend.status", "fake_lagos"),
+        ("ada", "instance.add", "new"),
+        ("ada", "instance.change", "new"),
+        ("ada", "user.add", "grace"),
+        ("ada", "key.make", key_id),
+        ("ada", "role.add", "grace"),
+        ("ada", "role.remove", "grace"),
+        ("ada", "key.revoke", key_id),
+        ("ada", "user.remove", "grace"),
+        ("ada", "instance.remove", "new"),
+    ]
+    (cancel,) = [entry for entry in entries if entry["action"] == "job.cancel"]
+    assert cancel["request"] == cancelled.headers["uber-trace-id"]
+    assert (cancel["instance"], cancel["address"]) == ("lab", "127.0.0.1")
+    assert cancel["key_id"] in api.parts.identity.directory.keys
+    assert "planted" not in str(entries)
+    assert made.json()["key"] not in str(entries)
+    by_action = {entry["action"]: entry["detail"] for entry in entries}
+    assert by_action["backend.status"] == "status=paused reason=warm"
+    assert "limit_s=5" in by_action["instance.change"]
+    assert by_action["role.add"] == "instance=new role=member"
+
+
+async def test_what_was_not_done_is_not_told_as_done(api: Api):
+    job_id = await api.submit()
+    await api.finish(job_id)
+
+    refused = await api.ask("POST", f"/jobs/{job_id}/cancel")
+    await api.send(JobCancelRequested(job_id=job_id))
+
+    assert refused.status_code == 409
+    assert [action for _, action, _ in what(await trail(api))] == ["job.submit"]
+
+
+async def test_refusals_and_logins_are_told_and_summed_up(api: Api):
+    grant = "urn:ibm:params:oauth:grant-type:apikey"
+    for key in (ALICE, "wrong"):
+        await api.http.post("/identity/token", data={"grant_type": grant, "apikey": key})
+    for _ in range(30):
+        await api.ask("GET", "/jobs", key="wrong")
+    await api.ask("GET", "/queuebit/users", key=BOB, instance="other")
+
+    entries = await trail(api)
+
+    told = [(e["user"], e["action"], e["outcome"], e["times"]) for e in reversed(entries)]
+    assert told == [
+        ("alice", "token.make", "done", 1),
+        (None, "POST /identity/token", "refused", 1),
+        (None, "GET /jobs", "refused", 30),
+        ("bob", "GET /queuebit/users", "refused", 1),
+    ]
+
+
+async def test_it_is_asked_page_by_page_and_by_what_matters(api: Api):
+    ids = [await api.submit() for _ in range(5)]
+    await api.ask("POST", f"/jobs/{ids[0]}/cancel")
+
+    first = (await api.ask("GET", "/queuebit/audit?limit=4", key=ADA)).json()
+    second = await trail(api, limit=4, before=first["next"])
+
+    assert len(first["entries"]) == 4
+    assert [e["target"] for e in second] == [ids[1], ids[0]]
+    assert len(await trail(api, action="job")) == 6
+    assert len(await trail(api, action="jo")) == 0
+    assert len(await trail(api, action="job.cancel", target=ids[0], user="alice")) == 1
+    assert await trail(api, user="bob") == []
+    assert await trail(api, until="2020-01-01T00:00:00Z") == []
+
+
+async def test_nobody_can_have_the_disk_written_to_without_end():
+    written: list[Entry] = []
+
+    class Table:
+        async def record(self, entries) -> None:
+            written.extend(entries)
+
+    trail = Trail()
+    for number in range(KINDS_MAX + 500):
+        trail.note(Entry(at=1, action="GET /jobs", address=str(number), outcome="refused"))
+    await trail.flush(Table())
+
+    assert len(written) == KINDS_MAX + 1
+    assert (written[-1].action, written[-1].times) == (OTHERS, 500)
+    await trail.flush(Table())
+    assert len(written) == KINDS_MAX + 1
+
+
+def entry(action: str, at: int = START, **more: Any) -> Entry:
+    return Entry(at=at, user="alice", action=action, **more)
+
+
+@pytest.fixture
+async def database(tmp_path: Path):
+    database = Database(f"sqlite:///{tmp_path}/queuebit.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def test_an_entry_is_there_exactly_if_its_change_is(database: Database):
+    told = [entry("job.submit", target="j1")]
+    await database.save([job("j1", 1)], [job_details("j1")], told)
+    with pytest.raises(ServiceFault):  # it comes without details, so nothing of it is saved
+        await database.save([job("j2", 2)], [], [entry("job.submit", target="j2")])
+    await database.delete_job("j1", [entry("job.delete", target="j1")])  # it is not final
+    await database.set_tags("j3", ["x"], [entry("job.tags", target="j3")])  # there is none
+    key = Key(id="k", user="nobody there", digest="d")
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.tenants.put(key, [entry("key.make")])
+    await database.tenants.put(User(name="ada"), [entry("user.add", target="ada")])
+
+    found = await database.audit.read(ALL)
+
+    assert [(one.action, one.target) for one in found] == [
+        ("user.add", "ada"),
+        ("job.submit", "j1"),
+    ]
+
+
+async def test_what_is_old_is_forgotten(database: Database):
+    await database.audit.record([entry("job.submit", at=1), entry("job.cancel", at=2**52)])
+    running = asyncio.create_task(Trail().run(database.audit, keep_days=1))
+    async with asyncio.timeout(10):
+        while len(found := await database.audit.read(ALL)) > 1:  # noqa: ASYNC110 - another table's
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert [one.action for one in found] == ["job.cancel"]
+
+
+async def test_what_waits_is_written_when_the_service_stops(database: Database):
+    trail = Trail()
+    running = asyncio.create_task(trail.run(database.audit, keep_days=0))
+    await asyncio.sleep(0)
+    trail.note(entry("token.make"))
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert [one.action for one in await database.audit.read(ALL)] == ["token.make"]
+
+
+async def test_submitting_costs_no_transaction_of_its_own(api: Api):
+    saves: list[int] = []
+    save = api.store.save
+
+    async def counting(records, details, entries) -> None:
+        saves.append(len(entries))
+        await save(records, details, entries)
+
+    api.store.save = counting
+    answers = [api.ask("POST", "/jobs", json=SAMPLER) for _ in range(6)]
+    await asyncio.gather(*answers)
+
+    assert sum(saves) == 6
+    assert api.parts.watch.trail._waiting == {}
