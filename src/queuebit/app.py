@@ -125,7 +125,11 @@ class Service:
         listener = stack.enter_context(listen(config.host, config.port))
         gate, tunnels = Gate(), tunnel_context(config.data)
         server = make_server(
-            gate, tunnels, tls=_tls(config), trusted_proxies=config.trusted_proxies
+            gate,
+            tunnels,
+            tls=_tls(config),
+            trusted_proxies=config.trusted_proxies,
+            limits=config,
         )
         self.url = _url(config, listener.getsockname()[1])
         async with asyncio.TaskGroup() as group:

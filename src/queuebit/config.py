@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from queuebit.limiting import LimitingConfig
 from queuebit.watching import WatchingConfig
 
 SIMULATED = "simulated"
@@ -120,6 +121,8 @@ class PlanConfig(_Frozen):
     """What happens then: new jobs wait, or running jobs stop and new ones are refused."""
     pending_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance queued or running at once; None: no limit."""
+    submits_per_minute: int | None = Field(default=None, ge=1)
+    """Most jobs that one user submits to one instance in a minute. OpenAPI: 5; None: no limit."""
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:
@@ -187,7 +190,7 @@ PLANS = (
 )
 
 
-class Config(WatchingConfig, _Frozen):
+class Config(WatchingConfig, LimitingConfig, _Frozen):
     """Everything that can be set."""
 
     host: str = "127.0.0.1"

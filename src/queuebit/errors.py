@@ -90,6 +90,13 @@ class TooLarge(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """The caller is over a rate limit."""
+    """The caller is over a rate limit; another try makes sense `retry_after_s` later."""
 
     status = 429
+
+    def __init__(
+        self, message: str, code: int = 1202, solution: str = "", retry_after_s: int = 1
+    ) -> None:
+        super().__init__(message, code, solution)
+        self.args = (message, code, solution, retry_after_s)
+        self.retry_after_s = retry_after_s

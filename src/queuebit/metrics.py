@@ -54,7 +54,8 @@ class Metrics:
     """The metrics of one service, in a registry of its own: one process may hold several."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which nobody asks for
+        # Else each has a second series, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # published without types
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._scheduler: Scheduler | None = None

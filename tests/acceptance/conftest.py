@@ -42,7 +42,6 @@ BY_ACCOUNT = (0, 47)
 class Client:
     """A release of the client, connected to a service."""
 
-    name: str
     release: tuple[int, int]
     run: Callable[..., str]
     """Runs a script, and returns what it prints."""
@@ -60,9 +59,9 @@ def pythons(asked: str) -> dict[str, Path]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "client" in metafunc.fixturenames:
+    if "python" in metafunc.fixturenames:
         found = pythons(metafunc.config.getoption("clients"))
-        metafunc.parametrize("client", found.values(), ids=found, indirect=True, scope="module")
+        metafunc.parametrize("python", found.values(), ids=found, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +71,27 @@ def live(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def client(request: pytest.FixtureRequest, live: Running) -> Client:
-    python = request.param
+def client(python: Path, live: Running) -> Client:
+    release = release_of(python)
+    environment = connection(live, release)
+    return Client(release, lambda *words: live.run(python, "-W", "ignore", *words, **environment))
+
+
+def release_of(python: Path) -> tuple[int, int]:
+    """The release of the client in an environment."""
     assert python.exists(), "`make setup` installs the oldest client, `make test-clients` others"
     told = subprocess.run([python, "-c", VERSION], check=True, capture_output=True, text=True)
-    name = told.stdout.strip()
-    major, minor = name.split(".")[:2]
-    release = (int(major), int(minor))
+    major, minor = told.stdout.split(".")[:2]
+    return int(major), int(minor)
+
+
+def connection(live: Running, release: tuple[int, int]) -> dict[str, str]:
+    """Lead a client to the service: by the account that is saved, or by this environment."""
     where = ["--url", live.url, "--data", str(live.data), "--instance", "quick"]
     if release >= BY_ACCOUNT:
         live.queuebit("login", *where)
-        return Client(name, release, lambda *words: live.run(python, "-W", "ignore", *words))
-    environment = exports(live.queuebit("login", "--env", *where))
-    return Client(name, release, lambda *words: live.run(python, *words, **environment))
+        return {}
+    return exports(live.queuebit("login", "--env", *where))
 
 
 def exports(text: str) -> dict[str, str]:

@@ -171,5 +171,5 @@ def stops_jobs_over_their_limit(desk):
     assert "ran too long" in told.lower(), told
     assert job.status() == "ERROR"
     assert job.errored()
-    assert "too long" in job.error_message(), job.error_message()
+    assert "longer than maximum execution time" in job.error_message(), job.error_message()
     assert job.usage() == 40

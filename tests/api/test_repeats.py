@@ -8,8 +8,10 @@ import pytest
 from tests.api.conftest import BOB, SAMPLER, Api
 from tests.api.test_problems import one
 
+from queuebit.api.announcements import HOLDS_S
 from queuebit.api.repeats import MARK, WAITED_FOR_S, Repeats
 from queuebit.api.routes import create_app
+from queuebit.errors import ServiceFault
 
 
 class Lossy(httpx.AsyncBaseTransport):
@@ -136,3 +138,93 @@ async def test_a_mark_that_a_power_cut_halved_is_dropped(api: Api):
 
     assert api.parts.payloads.marked(MARK) == []
     assert json.loads(api.parts.payloads.read(job_id, "params")) == SAMPLER["params"]
+
+
+QISKIT = "qiskit-version-2/qiskit_ibm_runtime-0.51.0,qiskit-2.6.2*/qiskit_ibm_runtime~sampler.py"
+
+
+async def announced(api: Api, caller: str = QISKIT) -> None:
+    """As Qiskit's client does right before each job that its user wants, and at no other time."""
+    headers = {"X-Qx-Client-Application": caller}
+    assert (await api.ask("GET", "/backends/fake_manila/status", headers=headers)).is_success
+
+
+async def sent(api: Api, caller: str = QISKIT) -> str:
+    headers = {"X-Qx-Client-Application": caller}
+    answer = await api.ask("POST", "/jobs", headers=headers, json=SAMPLER)
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+async def test_an_answer_that_a_proxy_lost_is_given_again(api: Api):
+    await announced(api)
+
+    assert len({await sent(api) for _ in range(6)}) == 1
+    await announced(api)
+    other = await sent(api)
+    assert await sent(api) == other  # the first one's client has gone on
+    assert await jobs(api) == 2
+
+
+async def test_threads_of_one_client_get_a_job_each(api: Api):
+    for _ in range(3):
+        await announced(api)  # all of them before the first of their jobs
+
+    ids = await asyncio.gather(*(sent(api) for _ in range(3)))
+    assert len(set(ids)) == 3
+    assert await sent(api) not in ids  # whose answer was lost is not known: no two share a job
+
+
+async def test_a_repetition_comes_while_the_first_is_under_way(api: Api):
+    await announced(api)
+
+    first, again = await asyncio.gather(sent(api), sent(api))
+
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        pytest.param("", id="raw requests"),
+        pytest.param("qiskit-version-2/qiskit_ibm_runtime-0.42.0/qiskit", id="an older release"),
+        pytest.param("qiskit-version-2/qiskit_ibm_runtime-0.99.0/qiskit", id="a newer release"),
+    ],
+)
+async def test_who_does_not_announce_jobs_never_repeats(api: Api, caller: str):
+    await announced(api, caller)
+
+    assert await sent(api, caller) != await sent(api, caller)
+
+
+async def test_an_unannounced_job_is_no_repetition_of_an_unannounced_one(api: Api):
+    await announced(api, QISKIT.replace("~sampler.py", "~estimator.py"))
+
+    assert await sent(api) != await sent(api)
+
+
+async def test_an_announcement_does_not_hold_for_ever(api: Api, monkeypatch: pytest.MonkeyPatch):
+    await announced(api)  # and no job came
+    late = asyncio.get_running_loop().time() + HOLDS_S + 1
+    monkeypatch.setattr("queuebit.api.repeats.time.monotonic", lambda: late)
+    await announced(api)
+
+    assert await sent(api) == await sent(api)
+
+
+async def test_after_a_fault_of_ours_the_repetition_counts_as_announced(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    await announced(api)
+    with monkeypatch.context() as patched:
+        patched.setattr("queuebit.api.submit.validate", _fails)
+        answer = await api.ask(
+            "POST", "/jobs", headers={"X-Qx-Client-Application": QISKIT}, json=SAMPLER
+        )
+        assert answer.status_code == 503
+
+    assert await sent(api) == await sent(api)
+
+
+async def _fails(*_: object) -> None:
+    raise ServiceFault("no worker")

@@ -26,6 +26,7 @@ from tests.api.ports import (
     written,
 )
 
+from queuebit.api import connections
 from queuebit.api import server as one_port
 from queuebit.api.certificates import HOSTS, Certificate
 from queuebit.api.server import listen
@@ -267,7 +268,7 @@ def test_only_a_trusted_proxy_says_how_it_was_asked(tmp_path: Path, trusted, sch
 
 @pytest.mark.parametrize("sent", [b"", b"GE", b"GET / HTTP/1.1\r\nHost", WHOLE + b"GET /"])
 def test_who_does_not_ask_is_dropped(tmp_path: Path, monkeypatch, sent: bytes):
-    monkeypatch.setattr(one_port, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
     with running(tmp_path) as port, connect(port) as connection:
         connection.sendall(sent)
         if sent.startswith(WHOLE):
@@ -279,7 +280,7 @@ def test_who_does_not_ask_is_dropped(tmp_path: Path, monkeypatch, sent: bytes):
 
 def test_who_asks_slowly_but_surely_is_answered(tmp_path: Path, monkeypatch):
     """Only the head is hurried: a body takes as long as the client's network does."""
-    monkeypatch.setattr(one_port, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
     with running(tmp_path) as port, connect(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
         for byte in (b"a", b"b"):

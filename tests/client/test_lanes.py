@@ -27,11 +27,12 @@ pytestmark = [
 
 
 def endless(backend):
-    """A circuit that keeps the QPU busy for longer than the test takes."""
-    circuit = QuantumCircuit(10)
-    for layer in range(300):
-        circuit.sx(range(10))
-        for qubit in range(layer % 2, 9, 2):
+    """A circuit that keeps the QPU busy for longer than the test takes; no Clifford circuit."""
+    circuit = QuantumCircuit(14)
+    for layer in range(60):
+        circuit.sx(range(14))
+        circuit.rz(0.1, range(14))
+        for qubit in range(layer % 2, 13, 2):
             circuit.cz(qubit, qubit + 1)
     circuit.measure_all()
     return generate_preset_pass_manager(1, backend=backend, seed_transpiler=1).run(circuit)

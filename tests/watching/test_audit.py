@@ -1,20 +1,13 @@
 """The audit trail: who did what, and who was refused."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
-import pytest
-import sqlalchemy as sa
-from tests.api.conftest import ADA, ALICE, BOB, SAMPLER, START, Api
-from tests.store.records import job, job_details
+from tests.api.conftest import ADA, ALICE, BOB, SAMPLER, Api
 
 from queuebit.api.trail import KINDS_MAX, OTHERS, Trail
 from queuebit.core.events import JobCancelRequested
-from queuebit.errors import ServiceFault
 from queuebit.store.audit import AuditQuery, Entry
-from queuebit.store.database import Database
-from queuebit.tenancy import Key, User
 
 ALL = AuditQuery(limit=100)
 
@@ -148,61 +141,6 @@ async def test_nobody_can_have_the_disk_written_to_without_end():
     assert (written[-1].action, written[-1].times) == (OTHERS, 500)
     await trail.flush(Table())
     assert len(written) == KINDS_MAX + 1
-
-
-def entry(action: str, at: int = START, **more: Any) -> Entry:
-    return Entry(at=at, user="alice", action=action, **more)
-
-
-@pytest.fixture
-async def database(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path}/queuebit.db")
-    await database.open()
-    yield database
-    await database.close()
-
-
-async def test_an_entry_is_there_exactly_if_its_change_is(database: Database):
-    told = [entry("job.submit", target="j1")]
-    await database.save([job("j1", 1)], [job_details("j1")], told)
-    with pytest.raises(ServiceFault):  # it comes without details, so nothing of it is saved
-        await database.save([job("j2", 2)], [], [entry("job.submit", target="j2")])
-    await database.delete_job("j1", [entry("job.delete", target="j1")])  # it is not final
-    await database.set_tags("j3", ["x"], [entry("job.tags", target="j3")])  # there is none
-    key = Key(id="k", user="nobody there", digest="d")
-    with pytest.raises(sa.exc.IntegrityError):
-        await database.tenants.put(key, [entry("key.make")])
-    await database.tenants.put(User(name="ada"), [entry("user.add", target="ada")])
-
-    found = await database.audit.read(ALL)
-
-    assert [(one.action, one.target) for one in found] == [
-        ("user.add", "ada"),
-        ("job.submit", "j1"),
-    ]
-
-
-async def test_what_is_old_is_forgotten(database: Database):
-    await database.audit.record([entry("job.submit", at=1), entry("job.cancel", at=2**52)])
-    running = asyncio.create_task(Trail().run(database.audit, keep_days=1))
-    async with asyncio.timeout(10):
-        while len(found := await database.audit.read(ALL)) > 1:  # noqa: ASYNC110 - another table's
-            await asyncio.sleep(0.01)
-    running.cancel()
-    await asyncio.wait({running})
-
-    assert [one.action for one in found] == ["job.cancel"]
-
-
-async def test_what_waits_is_written_when_the_service_stops(database: Database):
-    trail = Trail()
-    running = asyncio.create_task(trail.run(database.audit, keep_days=0))
-    await asyncio.sleep(0)
-    trail.note(entry("token.make"))
-    running.cancel()
-    await asyncio.wait({running})
-
-    assert [one.action for one in await database.audit.read(ALL)] == ["token.make"]
 
 
 async def test_submitting_costs_no_transaction_of_its_own(api: Api):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from queuebit.api.parts import AnyCall, Call, Parts, answer
@@ -168,8 +168,9 @@ async def read_defaults(call: AnyCall, name: str) -> Response:
 
 
 @router.get("/backends/{name}/status", response_model=StatusAnswer)
-async def read_status(call: AnyCall, name: str) -> Response:
+async def read_status(call: AnyCall, request: Request, name: str) -> Response:
     """Read whether a backend runs jobs, and how many wait."""
+    call.parts.repeats.announce(request, call.who)
     snapshot = _snapshot(call, name)
     lengths = await call.parts.database.queue_lengths()
     found = (await states(call.parts))[name]

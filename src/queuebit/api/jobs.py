@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from queuebit.api.parts import AnyCall, Call, nothing
 from queuebit.api.problems import (
@@ -93,7 +93,7 @@ class JobPage(BaseModel):
 class TagsRequest(BaseModel):
     """Body of PUT /jobs/{id}/tags; replaces all tags."""
 
-    tags: list[Text]
+    tags: Annotated[list[Text], FailFast()]
 
 
 class JobFilters(BaseModel):
@@ -108,7 +108,7 @@ class JobFilters(BaseModel):
     session_id: str | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default=[], max_length=MAX_TAGS)
     exclude_params: bool = True
     include_mocks: bool = False
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from queuebit.api.identity import Identity, Tenant
+from queuebit.api.limits import Rate, count
 from queuebit.api.problems import NOT_AUTHORIZED
 from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address, check_query
@@ -77,6 +78,7 @@ class Parts:
     snapshots: Mapping[str, Description]  # by backend name
     repeats: Repeats
     watch: Watch = field(default_factory=Watch)
+    submissions: Rate = field(default_factory=Rate)  # of each user in each instance
     undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way
 
@@ -117,6 +119,11 @@ class Call:
         return self.tenant.instance
 
     @property
+    def who(self) -> str:
+        """Who sends it and who is charged: what must be equal of a request that comes again."""
+        return f"{self.user.name}\n{self.instance.name}"
+
+    @property
     def plan(self) -> PlanConfig:
         """What the instance may do."""
         return self.tenant.plan
@@ -132,6 +139,7 @@ async def _user(request: Request) -> User:
     check_query(request)
     identity: Identity = request.app.state.parts.identity
     key = identity.key(request.headers.get("authorization"))
+    count(request, key.id)
     seen = SEEN.get()
     if seen is not None:
         seen.user, seen.key = key.user, key.id

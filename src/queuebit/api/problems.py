@@ -16,9 +16,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from queuebit.errors import InvalidInput, RequestError, ServiceFault, advised
+from queuebit.errors import (
+    InvalidInput,
+    RequestError,
+    ServiceFault,
+    TooManyRequests,
+    advised,
+)
 from queuebit.logs import SEEN
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,7 @@ INTERNAL = 1000
 PAYLOAD_TOO_LARGE = 1001
 NOT_AUTHORIZED = 1200
 INVALID_CREDENTIALS = 1201
+TOO_MANY_REQUESTS = 1202
 TOO_MANY_TAGS = 1204
 TAG_TOO_LONG = 1205
 INVALID_REQUEST = 1208
@@ -49,6 +57,7 @@ CONFLICT = 1409
 MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
 TRACE_HEADER = "uber-trace-id"
 SMALL_BODY = 2**20  # bytes; limit of all bodies but a job's
+_TOLD_MAX = 10  # errors of one request: a body may hold a hundred thousand
 _LARGE = ("/jobs", "/queuebit/estimates")  # paths that take a job
 
 
@@ -99,8 +108,19 @@ def problem(status: int, code: int, message: str, *, solution: str = "") -> Resp
 
 def invalid(error: ValidationError | RequestValidationError, what: str) -> InvalidInput:
     """Tell every field that breaks a rule of its model, by name."""
-    told = "; ".join(_told(detail) for detail in error.errors())
+    errors = error.errors()
+    told = "; ".join(_told(detail) for detail in errors[:_TOLD_MAX])
+    if len(errors) > _TOLD_MAX:
+        told += f"; and {len(errors) - _TOLD_MAX} more"
     return InvalidInput(f"Request validation of {what} failed: {told}.", INVALID_REQUEST)
+
+
+def refusal(error: RequestError) -> Response:
+    """Answer one of our errors."""
+    answer = problem(error.status, error.code, error.message, solution=error.solution)
+    if isinstance(error, TooManyRequests):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 def refused(status: int, message: str, code: int, solution: str) -> RequestError:
@@ -120,6 +140,7 @@ def install(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
 
     handlers: Mapping[Any, _Handler] = {
         RequestError: _on_refusal,
+        ClientDisconnect: _on_gone,
         RequestValidationError: _on_invalid,
         HTTPException: on_http,
         ServiceFault: _on_fault,
@@ -186,7 +207,12 @@ def _too_large(limit: int) -> HTTPException:
 
 
 async def _on_refusal(_request: Request, error: RequestError) -> Response:
-    return problem(error.status, error.code, error.message, solution=error.solution)
+    return refusal(error)
+
+
+async def _on_gone(_request: Request, _error: ClientDisconnect) -> Response:
+    """Answer nobody: the client went away while it sent its body."""
+    return problem(HTTPStatus.BAD_REQUEST, INVALID_REQUEST, "The client went away.")
 
 
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:

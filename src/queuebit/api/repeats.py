@@ -1,10 +1,15 @@
 """Submissions that come again: the client repeats a POST whose answer was lost or a 5xx.
 
-Its repetition is the same body with the same key, and nothing tells it from a second job that
-somebody wants, but that the first answer did not arrive. So that is what is kept: of every
-submission, until its answer is on its way, what was sent and which job it made. It is kept beside
-the job's inputs, so it outlives a crash between the two. A user of the API may be explicit instead:
-submissions with the same header `Idempotency-Key` are one, whenever they come.
+Its repetition is the same body with the same key, and nothing in it tells it from a second job that
+somebody wants. Three things around it do:
+
+* The first answer did not arrive, as its connection is gone. So of every submission, until its
+  answer is on its way, there is kept what was sent and which job it made; beside the job's inputs,
+  so that it outlives a crash between the two.
+* The first answer was given, but to a proxy, which told the client of a 5xx. Qiskit's client
+  announces each job that its user wants (`announcements`), and no repetition.
+* A user of the API may be explicit: submissions with the same header `Idempotency-Key` are one,
+  whenever they come.
 """
 
 import asyncio
@@ -17,8 +22,9 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from queuebit.api.announcements import Announcements, announcing
 from queuebit.api.problems import INVALID_REQUEST
-from queuebit.errors import InvalidInput
+from queuebit.errors import InvalidInput, RequestError
 from queuebit.store.payloads import Payloads
 
 MARK = "submission"  # name of the file beside a job's inputs
@@ -36,8 +42,12 @@ class Submission:
     """Digest of the body alone."""
     is_gone: Callable[[], Awaitable[bool]]
     """Whether who sent it waits no longer."""
+    client: str | None = None
+    """Who announced it; None if nobody did."""
     lasting: bool = False
     """It has an Idempotency-Key."""
+    told_at: float | None = None
+    """Monotonic time at which the answer was given to somebody who was there."""
     job_id: asyncio.Future[str] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -54,6 +64,7 @@ class Repeats:
 
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
+        self._announcements = Announcements()
         self._known: dict[str, list[Submission]] = {}
         self._ending: deque[Submission] = deque()
         """Those that can come again until some time, the first to end first."""
@@ -72,6 +83,10 @@ class Repeats:
             if not lasting:
                 self._end(found)
 
+    def announce(self, request: Request, who: str) -> None:
+        """Take note that a backend's status was asked for, which announces a job of some."""
+        self._announcements.hear(announcing(request, who))
+
     async def begin(self, request: Request, body: bytes, who: str) -> Submission:
         """Take note of a submission; if it came before, that one, with the job that it made."""
         await self._forget_ended()
@@ -84,9 +99,11 @@ class Repeats:
         digest = hashlib.sha256(
             f"{who}\n{key or ''}\n{'' if key else of_body}".encode()
         ).hexdigest()
-        known: list[Submission] = self._known.get(digest, [])
-        for earlier in list(known):
-            if not (earlier.lasting or await earlier.is_gone()):
+        client = announcing(request, who)
+        is_wanted = self._announcements.take(client)
+        repeated = None if is_wanted else self._unheard(digest, client)
+        for earlier in list(self._known.get(digest, [])):
+            if not (earlier is repeated or earlier.lasting or await earlier.is_gone()):
                 continue
             if earlier.body != of_body:
                 raise InvalidInput(
@@ -97,23 +114,54 @@ class Repeats:
             await asyncio.wait([earlier.job_id])  # it may still be on its way
             if not earlier.job_id.cancelled():
                 return earlier
-        made = Submission(digest, of_body, request.is_disconnected, lasting=key is not None)
+        made = Submission(
+            digest,
+            of_body,
+            request.is_disconnected,
+            client=client if is_wanted else None,
+            lasting=key is not None,
+        )
         self._known.setdefault(digest, []).append(made)
         return made
 
+    def _unheard(self, digest: str, client: str | None) -> Submission | None:
+        """Find the one that an unannounced POST of `client` repeats.
+
+        Several that are equal may be several threads' of one client: then it is not known whose
+        answer was lost, and a job too many is better than two that share one. A client that has
+        announced another job since it was answered has heard the answer.
+        """
+        if client is None:
+            return None
+        last = self._announcements.last(client)
+        found = [
+            one
+            for one in self._known.get(digest, [])
+            if one.client == client and (one.told_at is None or one.told_at >= last)
+        ]
+        return found[0] if len(found) == 1 else None
+
     async def answered(self, submission: Submission, request: Request) -> None:
-        """`request` is about to be answered; unless its sender is gone, it will not come again."""
+        """`request` is about to be answered, which may be lost on its way."""
         if submission.lasting:
             return
         if await request.is_disconnected():
+            submission.is_gone = _long_gone
             self._end(submission)
             return
-        self._remove(submission)
-        job_id = submission.job_id.result()
-        await asyncio.to_thread(self._payloads.discard, job_id, [MARK])
+        if submission.client is None:
+            self._remove(submission)
+        else:
+            submission.is_gone = _still_there
+            submission.told_at = time.monotonic()
+            self._end(submission)
+        # After a crash nobody knows any more what was announced.
+        await asyncio.to_thread(self._payloads.discard, submission.job_id.result(), [MARK])
 
-    def failed(self, submission: Submission) -> None:
-        """It made no job."""
+    def failed(self, submission: Submission, error: BaseException) -> None:
+        """It made no job; told of a fault of ours, its client sends it again."""
+        if not isinstance(error, RequestError):
+            self._announcements.hear(submission.client)
         submission.job_id.cancel()
         self._remove(submission)
 
@@ -142,8 +190,14 @@ class Repeats:
                 self._end(ended)
                 continue
             self._remove(ended)
+            if ended.told_at is not None:
+                continue  # its mark is gone already
             await asyncio.to_thread(self._payloads.discard, ended.job_id.result(), [MARK])
 
 
 async def _long_gone() -> bool:
     return True
+
+
+async def _still_there() -> bool:
+    return False

@@ -16,6 +16,7 @@ from queuebit.api import (
     health,
     instances,
     jobs,
+    limits,
     observing,
     openapi,
     pages,
@@ -62,6 +63,7 @@ def create_app(parts: Parts) -> FastAPI:
     app = FastAPI(title="Queuebit", version=__version__, redirect_slashes=False, openapi_url=None)
     app.state.parts = parts
     app.add_middleware(problems.BodyLimit, max_bytes=parts.config.max_body_mb * 2**20)
+    app.add_middleware(limits.Limits, config=parts.config)
     app.add_middleware(observing.Observing)  # the last is the outermost
     problems.install(app, _methods)
     pages.install(app)

@@ -16,19 +16,17 @@ from typing import Any, ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from queuebit.api.certificates import HOSTS
+from queuebit.api.connections import Connection, Counts
 from queuebit.errors import ConfigError
+from queuebit.limiting import LimitingConfig
 
 log = logging.getLogger(__name__)
 
 # A connection that we close while the client sends its next request costs it an error, as it never
 # repeats a POST then; uvicorn's default is 5 s (docs/connecting.md).
 KEEP_ALIVE_S = 120
-# How long the head of a request may take: without a limit, whoever can reach the port could fill it
-# with connections that never ask anything.
-HEAD_TIMEOUT_S = 30
 _METHOD = b"CONNECT "
 _HEAD_MAX = 8_192  # bytes of a CONNECT request
 _HANDSHAKE_TIMEOUT_S = 10
@@ -41,38 +39,7 @@ _REFUSED = (
 )
 
 
-class _Timely(HttpToolsProtocol):
-    """HTTP whose requests have to come when they have begun, and the first one anyhow."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
-        super().connection_made(transport)
-        self._expect()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._expect()
-
-    def on_headers_complete(self) -> None:
-        self._relax()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._relax()
-        super().connection_lost(exc)
-
-    def _expect(self) -> None:
-        self._relax()
-        self._late = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
-
-    def _relax(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-
-class OnePort(_Timely):
+class OnePort(Connection):
     """HTTP, or a tunnel, whichever the connection begins with."""
 
     tls: ClassVar[ssl.SSLContext]
@@ -104,7 +71,7 @@ class OnePort(_Timely):
             self.transport.write(_REFUSED)
             self.transport.close()
             return
-        self._relax()
+        self.relax()
         self.transport.pause_reading()  # what comes next is for TLS
         self.transport.write(_ESTABLISHED)
         self.connections.discard(self)
@@ -115,6 +82,8 @@ class OnePort(_Timely):
     async def _upgrade(self, early: bytes) -> None:
         """Hand the connection over to TLS and to a fresh protocol inside it."""
         inside = _Inside(self.config, self.server_state, self.app_state)
+        inside.counts = self.counts
+        self.hand_over(inside)
         upgrade = asyncio.ensure_future(
             self.loop.start_tls(
                 self.transport,
@@ -131,13 +100,14 @@ class OnePort(_Timely):
             transport = await upgrade
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
             log.info("tunnel failed", extra={"fault": str(error)})
+            inside.release()
             self.transport.close()
             return
         assert transport is not None
         inside.begin(transport)
 
 
-class _Inside(_Timely):
+class _Inside(Connection):
     """HTTP in a tunnel, whose first bytes, or whose end, may come before its transport does."""
 
     _early = b""
@@ -160,6 +130,7 @@ class _Inside(_Timely):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.transport is None:
             self._lost = True
+            self.release()
         else:
             super().connection_lost(exc)
 
@@ -192,12 +163,15 @@ def make_server(
     *,
     tls: ssl.SSLContext | None = None,
     trusted_proxies: Sequence[str] = (),
+    limits: LimitingConfig | None = None,
 ) -> Server:
     """Build the server of `app`: its tunnels speak `tunnels`, and its port `tls` if there is one.
 
     Of `trusted_proxies` it believes X-Forwarded-Proto and -For: links then begin as the client's.
     """
-    protocol = type("OnePort", (OnePort,), {"tls": tunnels})
+    limits = limits or LimitingConfig()
+    counts = Counts(limits.connections_max, limits.address_connections_max)
+    protocol = type("OnePort", (OnePort,), {"tls": tunnels, "counts": counts})
     config = uvicorn.Config(
         app,
         http=protocol,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from queuebit.api import envelope
 from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
+from queuebit.api.limits import too_many
 from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.problems import (
     INVALID_REQUEST,
@@ -31,6 +32,7 @@ from queuebit.store.details import JobDetails
 router = APIRouter(tags=["Jobs"])
 
 _SPLIT_IN_THREAD = 256 * 1024  # bytes; smaller bodies are split faster than a thread starts
+_MEMBERS_MAX = 65_536  # bytes of what is decoded here: all but the params
 # The largest jobs that fit into a body take some seconds; the client itself waits for 900 s.
 VALIDATION_MAX_S = 300
 
@@ -83,7 +85,7 @@ async def submit_job(call: AnyCall, request: Request) -> Response:
     body = await request.body()
     wish, params = await read_wish(body)
     repeats = call.parts.repeats
-    submission = await repeats.begin(request, body, f"{call.user.name}\n{call.instance.name}")
+    submission = await repeats.begin(request, body, call.who)
     del body
     if not submission.job_id.done():
         sent = _Sent(call, request, wish, params, submission)
@@ -120,12 +122,24 @@ class _Sent:
 async def _see_through(sent: _Sent) -> None:
     """Submit, and tell those who repeat it meanwhile what became of it."""
     try:
+        _check_rate(sent.call)
         await check_wish(sent.call, sent.wish)
         job_id = await _submit(sent)
-    except BaseException:
-        sent.call.parts.repeats.failed(sent.submission)
+    except BaseException as error:
+        sent.call.parts.repeats.failed(sent.submission, error)
         raise
     sent.submission.job_id.set_result(job_id)
+
+
+def _check_rate(call: Call) -> None:
+    """Count a submission of this user, or raise TooManyRequests."""
+    most, parts = call.plan.submits_per_minute, call.parts
+    if most is None:
+        return
+    who, now_s = f"{call.user.name}\n{call.instance.name}", parts.clock.now() / 1000
+    wait_s = parts.submissions.take(who, most, now_s)
+    if wait_s:  # a client waits by the wall clock
+        raise too_many(most, f"of jobs in the {call.plan.name} plan", wait_s / parts.config.speed)
 
 
 async def _submit(sent: _Sent) -> str:
@@ -178,6 +192,11 @@ async def read_wish(body: bytes) -> tuple[JobRequest, bytes]:
     params = members.pop(PARAMS, b"{}")
     if not params.startswith(b"{"):
         raise InvalidInput("params is not a JSON object.", INVALID_REQUEST)
+    if sum(map(len, members.values())) > _MEMBERS_MAX:
+        raise InvalidInput(
+            f"All but params of the request body is over the limit of {_MEMBERS_MAX} bytes.",
+            INVALID_REQUEST,
+        )
     try:
         wish = JobRequest.model_validate(
             {key: envelope.decode(value) for key, value in members.items()}

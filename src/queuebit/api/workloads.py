@@ -6,9 +6,9 @@ import struct
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 
-from queuebit.api.jobs import Usage, job_usage
+from queuebit.api.jobs import MAX_TAGS, Usage, job_usage
 from queuebit.api.parts import AnyCall, Call
 from queuebit.api.problems import INVALID_REQUEST
 from queuebit.api.times import Instant, from_wire_or_none, wire_time, wire_time_or_none
@@ -76,9 +76,11 @@ class WorkloadFilters(BaseModel):
     previous: str | None = None
     backend: str | None = None
     mode: EntryMode | None = None
-    status: list[EntryStatus] = []
+    status: Annotated[list[EntryStatus], FailFast()] = []
     search: str | None = Field(default=None, description="An id of a workload, or a tag")
-    tags: list[str] = Field(default=[], description="The workload carries all of them")
+    tags: list[str] = Field(
+        default=[], max_length=MAX_TAGS, description="The workload carries all of them"
+    )
     created_after: Instant | None = None
     created_before: Instant | None = None
     user: Literal["me"] | None = None

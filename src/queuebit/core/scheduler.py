@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from queuebit.core import calibrations, policy
+from queuebit.core.away import interruptions
 from queuebit.core.changes import Changes
 from queuebit.core.events import (
     BackendStatusSet,
@@ -241,26 +242,9 @@ class Scheduler:
             self._changes.save(begun_again(job))
             if self.index.backends[job.backend].backend.lanes:  # else not configured: it waits
                 self._changes.step.commands.append(RunStage(job.id, job.run + 1, Stage.PREPARE))
-        if event.last_at is None:
-            return
-        at_work = {job.workload_id for job in running}
-        active = [queues.session for queues in self.index.backends.values() if queues.session]
-        for session in sorted((self.workloads[id_] for id_ in active), key=lambda one: one.seq):
-            assert session.activated_at is not None
-            left_at = max(session.activated_at, event.last_at)
-            if left_at < now:
-                self._interrupt(session, left_at, now, is_at_work=session.id in at_work)
-
-    def _interrupt(self, session: Workload, left_at: int, now: int, *, is_at_work: bool) -> None:
-        """End the window of an active session with the service; it begins anew unless it is over.
-
-        Its timers went on meanwhile: where one ends it, there was nothing to come back to.
-        """
-        over_at = policy.over_away_at(session, has_queued=self.index.has_queued(session.id))
-        if is_at_work or over_at is None or over_at > now:
-            self._changes.interrupt(session, left_at, now)
-        elif over_at > left_at:  # else it was over before, and ends at that instant
-            self._changes.interrupt(session, left_at, None)
+        if event.last_at is not None:
+            for session, left_at, back_at in interruptions(self.index, event.last_at, now):
+                self._changes.interrupt(session, left_at, back_at)
 
     def _restart(self, now: int) -> None:
         """Plan the calibrations, and look whether limits are others than before."""

@@ -1,0 +1,79 @@
+"""What Qiskit's client announces: it asks for a backend's status right before each job it submits.
+
+It does not before it sends the same POST once more, after an answer that was a 5xx. So a POST
+without an announcement of its own is a repetition, if an announced one was equal to it. Nothing of
+this is promised: it holds for the releases that were tried, and is believed of no other.
+"""
+
+import re
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+TRIED = ((0, 43), (0, 51))
+"""The first and the last release of qiskit-ibm-runtime of which this is known."""
+HOLDS_S = 120.0  # between the two the client encodes the job, which takes seconds for large ones
+
+_RELEASE = re.compile(r"qiskit_ibm_runtime-(\d+)\.(\d+)\.")
+
+
+@dataclass(slots=True)
+class _Client:
+    last: float = 0.0
+    open: deque[float] = field(default_factory=deque)
+    """When there were announcements whose POST has not come, the first one first."""
+
+
+class Announcements:
+    """What was announced and has not come, by client."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, _Client] = {}  # who announced last, last
+
+    def hear(self, client: str | None) -> None:
+        """The client asks for a backend's status."""
+        if client is None:
+            return
+        now = time.monotonic()
+        while self._clients and self._is_over(next(iter(self._clients.values())).last):
+            del self._clients[next(iter(self._clients))]
+        found = self._clients.pop(client, None) or _Client()
+        found.last = now
+        found.open.append(now)
+        self._clients[client] = found
+
+    def take(self, client: str | None) -> bool:
+        """The client submits a job; whether it was announced, which then counts no more."""
+        found = self._clients.get(client or "")
+        if found is None:
+            return False
+        while found.open and self._is_over(found.open[0]):
+            found.open.popleft()
+        if not found.open:
+            return False
+        found.open.popleft()
+        return True
+
+    def last(self, client: str) -> float:
+        """When the client last announced a job; 0 if that is long ago."""
+        found = self._clients.get(client)
+        return 0.0 if found is None else found.last
+
+    @staticmethod
+    def _is_over(at: float) -> bool:
+        return at + HOLDS_S < time.monotonic()
+
+
+def announcing(request: Request, who: str) -> str | None:
+    """Which client asks, for `who`; None if it is not known to announce its jobs.
+
+    The header names the releases and the program's entry into the client, `sampler.py` for one. It
+    is the same before a job and with it, and another one when a user asks for a status himself.
+    """
+    header = request.headers.get("x-qx-client-application", "")
+    release = _RELEASE.search(header)
+    if release is None or not TRIED[0] <= (int(release[1]), int(release[2])) <= TRIED[1]:
+        return None
+    return f"{who}\n{header}"

@@ -1,0 +1,18 @@
+"""How much of the service one caller may take: settings that `config.Config` takes over."""
+
+from pydantic import BaseModel, Field
+
+
+class LimitingConfig(BaseModel):
+    """Limits of connections and requests (docs/security.md); 0 is no limit."""
+
+    connections_max: int = Field(default=1_000, ge=1)
+    """Connections at once, of everybody; one more is answered 503."""
+    address_connections_max: int = Field(default=0, ge=0)
+    """Connections at once from one address. Behind a reverse proxy all have the proxy's."""
+    address_requests_per_minute: int = Field(default=0, ge=0)
+    """Requests from one address, which a trusted proxy may tell."""
+    key_requests_per_minute: int = Field(default=0, ge=0)
+    """Requests with one API key, or with tokens made from it."""
+    key_requests_max: int = Field(default=0, ge=0)
+    """Requests with one API key that are under way at once."""
