@@ -39,13 +39,14 @@ def run_all():
     desk = Desk()
     for function in STEPS:
         told = {"step": function.__name__, "end": "ok"}
+        began = time.monotonic()
         try:
             function(desk)
         except Absent as why:
             told |= {"end": "absent", "why": str(why)}
         except Exception:  # noqa: BLE001 - any, and the next step is run
             told |= {"end": "failed", "why": traceback.format_exc(limit=-4)}
-        print(json.dumps(told), flush=True)
+        print(json.dumps(told | {"seconds": time.monotonic() - began}), flush=True)
 
 
 @dataclass

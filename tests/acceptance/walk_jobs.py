@@ -12,7 +12,7 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeJobMaxTimeoutError,
     RuntimeJobNotFound,
 )
-from steps import fitted, raises, step
+from steps import Absent, fitted, raises, step
 
 ELSEWHERE = """
 import sys, warnings
@@ -141,6 +141,8 @@ def cancels_jobs(desk):
 def deletes_jobs(desk):
     job = SamplerV2(mode=desk.backend).run([desk.bell])
     job.result()
+    if not hasattr(desk.service, "delete_job"):
+        raise Absent("delete_job")
     desk.service.delete_job(job.job_id())
     raises(RuntimeJobNotFound, lambda: desk.service.job(job.job_id()))
     raises(RuntimeJobNotFound, lambda: desk.service.delete_job(job.job_id()))

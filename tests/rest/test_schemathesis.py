@@ -72,4 +72,6 @@ def asking(small: Small) -> Any:
 @SETTINGS
 def test_an_operation_answers_as_it_says(case: schemathesis.Case, asking: Asking):
     answer = asking.ask(case)
-    case.validate_response(answer, excluded_checks=[checks.CHECKS.get_one("positive_data_acceptance")])
+    case.validate_response(
+        answer, excluded_checks=[checks.CHECKS.get_one("positive_data_acceptance")]
+    )

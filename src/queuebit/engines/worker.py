@@ -28,6 +28,7 @@ from queuebit.engines.pipe import Setup, receive, serve
 from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
 from queuebit.errors import ConfigError, QueuebitError, RequestError, ServiceFault
 from queuebit.programs import program
+from queuebit.programs.estimates import Estimate
 from queuebit.store.payloads import Payloads
 
 CODE_INTERNAL = 9999  # IBM: internal error
@@ -170,7 +171,7 @@ def main(pipe: socket.socket) -> None:
     serve(pipe, worker.run, worker.warm_up, refusals=refusals)
 
 
-def _metrics(told: program.Estimate, over: Sequence[RequestError]) -> dict[str, Any]:
+def _metrics(told: Estimate, over: Sequence[RequestError]) -> dict[str, Any]:
     """An estimate, as JSON; the size is that of the largest circuit."""
     return {
         "overhead_ms": told.overhead_ms,

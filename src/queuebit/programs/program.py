@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import prod
-from statistics import fmean
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import qiskit
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit, qpy
+from qiskit import qpy
 
-from queuebit.core import usage
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput, NotFound
 from queuebit.programs import estimator, executor, noise_learner, sampler
 from queuebit.programs.delays import mend
+from queuebit.programs.estimates import Estimate, estimated
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
 PLANNED_BYTES_MAX = (
@@ -99,22 +98,6 @@ PROGRAMS: dict[str, Callable[[bytes, Qpu], Plan]] = {
     "executor": executor.plan,
 }
 """By a program's id, what plans a job by its parameters' JSON text; RequestError if it cannot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a job should take of the real QPU."""
-
-    estimated_ms: int
-    """QPU time in all."""
-    overhead_ms: int
-    """The part of it that the job costs beside its circuits."""
-    circuits: int
-    """After broadcasting."""
-    executions: int
-    """Circuits times shots."""
-    sizes: list[tuple[int, int]]
-    """Qubits used and depth of each circuit, before broadcasting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +197,7 @@ def prepare(program_id: str, params: bytes, device: Qpu) -> Prepared:
             known.plan.rep_delay_s,
             told.estimated_ms,
         ),
-        metrics={"qiskit_version": qiskit.__version__} | _metrics(told),
+        metrics={"qiskit_version": qiskit.__version__} | told.metrics(),
         log=(
             (
                 f"prepared circuits={told.circuits} executions={told.executions} "
@@ -270,11 +253,11 @@ def _ran(work: _Work, experiments: list[Experiment], device: Qpu) -> _Ran:
     device.check(more)
     second = device.sample(more, seed=_next_seed(work.seed))
     # What the second round would be like was a guess.
-    told = _estimate(work.rep_delay_s, [*experiments, *more], device)
+    told = estimated(work.rep_delay_s, [*experiments, *more], device)
     usage_ms = told.estimated_ms
     if first.usage_ms is not None and second.usage_ms is not None:
         usage_ms = first.usage_ms + second.usage_ms
-    metrics = first.metadata | second.metadata | _metrics(told)
+    metrics = first.metadata | second.metadata | told.metrics()
     if TIME in first.metadata and TIME in second.metadata:
         metrics[TIME] = first.metadata[TIME] + second.metadata[TIME]
     return _Ran(second.bits, metrics, usage_ms, done)
@@ -318,9 +301,9 @@ class _Known:
     estimate: Estimate | None = None
 
     def estimated(self, experiments: Sequence[Experiment], device: Qpu) -> Estimate:
-        """What the plan's `experiments` should take; for large circuits as slow as decoding."""
+        """What the plan's `experiments` should take."""
         if self.estimate is None:
-            self.estimate = _estimate(self.plan.rep_delay_s, experiments, device)
+            self.estimate = estimated(self.plan.rep_delay_s, experiments, device)
         return self.estimate
 
 
@@ -356,48 +339,3 @@ def _known(program_id: str, params: bytes, device: Qpu) -> _Known:
             f"program {program_id[:50]!r} not found; there are: {', '.join(PROGRAMS)}", 1208
         )
     return _plans.get(program_id, params, device)
-
-
-def _estimate(rep_delay_s: float, experiments: Sequence[Experiment], device: Qpu) -> Estimate:
-    sizes = [_size(experiment.circuit) for experiment in experiments]
-    runs = [len(experiment.values) * experiment.shots for experiment in experiments]
-    circuits = sum(len(experiment.values) for experiment in experiments)
-    overhead_ms = usage.overhead_ms(
-        circuits=circuits,
-        qubits=round(fmean([width for width, _ in sizes] or [0])),
-        depth=round(fmean([depth for _, depth in sizes] or [0])),
-    )
-    shot_s = [device.duration_s(one.circuit) + rep_delay_s for one in experiments]
-    return Estimate(
-        estimated_ms=usage.qpu_ms(
-            overhead_ms=overhead_ms, runs=list(zip(shot_s, runs, strict=True))
-        ),
-        overhead_ms=overhead_ms,
-        circuits=circuits,
-        executions=sum(runs),
-        sizes=sizes,
-    )
-
-
-def _metrics(told: Estimate) -> dict[str, Any]:
-    """What was run, in the names of the metrics API up to 2026-02-15 (docs/endpoints.md)."""
-    return {
-        "executions": told.executions,
-        "num_circuits": told.circuits,
-        "num_qubits": [width for width, _ in told.sizes],
-        "circuit_depths": [depth for _, depth in told.sizes],
-    }
-
-
-def _size(circuit: QuantumCircuit) -> tuple[int, int]:
-    """How many qubits a circuit uses, and its depth; a block of control flow counts as one."""
-    levels: dict[object, int] = {}
-    qubits = set()
-    for instruction in circuit.data:
-        if instruction.name == "barrier":
-            continue
-        bits = (*instruction.qubits, *instruction.clbits)
-        level = 1 + max([levels.get(bit, 0) for bit in bits], default=0)
-        levels.update(dict.fromkeys(bits, level))
-        qubits.update(instruction.qubits)
-    return len(qubits), max(levels.values(), default=0)

@@ -66,7 +66,8 @@ def load(source: str) -> QuantumCircuit:
     try:
         circuit = qasm3.loads(text)
     except Exception as error:  # noqa: BLE001 - the parser raises what it likes on bad text
-        raise InvalidInput(f"OpenQASM: {str(error)[:500]}", 1506) from None
+        told = str(error)[:500] or "the text breaks its grammar; is a keyword used as a name?"
+        raise InvalidInput(f"OpenQASM: {told}", 1506) from None
     _check_delays(circuit)
     circuit._layout = None  # noqa: SLF001 - of qubits that nothing had to be laid out on
     return _standardized(circuit, set())
