@@ -89,7 +89,7 @@ def a_session_has_the_backend_to_itself(desk):
     with Session(backend=desk.backend, max_time=900) as session:
         sampler = SamplerV2(mode=session)
         first = sampler.run([desk.slow])
-        wait_for(first.status, "RUNNING")
+        wait_for(lambda: session.details()["state"], "active")
         with_others = outside.run([desk.bell])
         second = sampler.run([desk.bell])
         second.result()
