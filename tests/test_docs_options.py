@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from tests.pages import section, table
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import executor, executor_payload
+from queuebit.programs.executor import executor, payload
 from queuebit.programs.options import (
     EstimatorOptions,
     NoiseLearnerOptions,
@@ -103,7 +103,7 @@ def test_every_option_of_the_executor_is_documented():
     }
     options = {
         name: field.get_default(call_default_factory=True)
-        for version in executor_payload.VERSIONS.values()
+        for version in payload.VERSIONS.values()
         for name, field in version.models.OptionsModel.model_fields.items()
     }
     options |= {f"experimental.{group}.{name}": None for group, name in executor.HONOURED}
@@ -120,7 +120,7 @@ def test_every_part_of_a_program_of_the_executor_is_documented():
     parts = {row["part of the program"].strip("`").removeprefix("items[].") for row in rows}
     fields = {
         name
-        for version in executor_payload.VERSIONS.values()
+        for version in payload.VERSIONS.values()
         for model in (
             version.models.QuantumProgramModel,
             version.models.CircuitItemModel,

@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 
 from queuebit.errors import InvalidInput, TooLarge
-from queuebit.programs import codec, unpack
+from queuebit.programs.wire import codec, unpack
 
 
 def tagged(tag: str, value: object, **others: object) -> bytes:

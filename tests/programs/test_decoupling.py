@@ -11,7 +11,7 @@ from qiskit.quantum_info import Operator
 from queuebit.devices.device import Device, Experiment
 from queuebit.errors import InvalidInput
 from queuebit.programs import program
-from queuebit.programs.decoupling import decouple
+from queuebit.programs.circuits.decoupling import decouple
 from queuebit.programs.options import DynamicalDecoupling
 
 X, Y, MINUS_X, MINUS_Y = 0.0, np.pi / 2, np.pi, -np.pi / 2

@@ -12,7 +12,8 @@ from qiskit_ibm_runtime import QuantumProgram
 from tests.programs.quantum_programs import body, mixed
 
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import executor_items, program
+from queuebit.programs import program
+from queuebit.programs.executor import items
 
 
 def refusal(params: dict[str, Any], device: Any) -> str:
@@ -63,7 +64,7 @@ def test_refusals_name_the_item(perfect):
     ],
 )
 def test_limits_of_what_is_drawn(limit, value, told, perfect, monkeypatch):
-    monkeypatch.setattr(executor_items, limit, value)
+    monkeypatch.setattr(items, limit, value)
 
     assert told in refusal(body(mixed()), perfect)
 

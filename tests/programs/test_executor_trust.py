@@ -19,7 +19,9 @@ from samplomatic import ChangeBasis, InjectNoise, Tag, Twirl
 from tests.programs.mangling import VALUES, mangle, places, put
 
 from queuebit.errors import InvalidInput, RequestError, TooLarge
-from queuebit.programs import program, qpy, samplexes, unpack
+from queuebit.programs import program
+from queuebit.programs.executor import samplexes
+from queuebit.programs.wire import qpy, unpack
 
 NAMES = ("executor_mixed-0.51.0.json", "executor_noise_learner_v3-0.51.0.json")
 RUNS = 25  # of each kind and body

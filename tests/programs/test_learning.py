@@ -15,7 +15,7 @@ from queuebit.config import BackendConfig
 from queuebit.devices.device import Device
 from queuebit.devices.noise import Noise
 from queuebit.errors import InvalidInput
-from queuebit.programs.learning import Layer, Learning, Settings
+from queuebit.programs.learner.learning import Layer, Learning, Settings
 
 NOISY = (79, 80)  # 2 % error in the snapshot; (0, 1) has 0.5 %
 

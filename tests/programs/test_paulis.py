@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from qiskit.quantum_info import Operator, PauliList, SparseObservable, SparsePauliOp
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import paulis
+from queuebit.programs.estimator import paulis
 
 LABELS = st.text(alphabet="IXYZ", min_size=4, max_size=4)
 

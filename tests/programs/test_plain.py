@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit, qasm3
 from qiskit.primitives import PrimitiveResult, PubResult
 from qiskit.primitives.containers import DataBin
 
-from queuebit.programs import codec
+from queuebit.programs.wire import codec
 
 HEAD = 'OPENQASM 3.0; include "stdgates.inc";'
 X = f"{HEAD} bit[2] c; bit[1] d; x $1; c[0] = measure $0; c[1] = measure $1; d[0] = measure $1;"

@@ -12,7 +12,9 @@ from queuebit.config import BackendConfig
 from queuebit.devices.device import Device
 from queuebit.devices.planning import Limits
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import codec, learning, program
+from queuebit.programs import program
+from queuebit.programs.learner import learning
+from queuebit.programs.wire import codec
 
 
 def test_an_unknown_program_is_named_with_those_there_are(manila):

@@ -7,7 +7,7 @@ from qiskit.circuit.library import ECRGate, RZZGate
 from qiskit_ibm_runtime.fake_provider import FakeFractionalBackend, FakeSherbrooke
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import qasm
+from queuebit.programs.wire import qasm
 
 HEAD = 'OPENQASM 3.0; include "stdgates.inc";'
 

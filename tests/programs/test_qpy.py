@@ -14,7 +14,7 @@ from qiskit.circuit.library import HGate, PauliEvolutionGate, QFTGate
 from qiskit.quantum_info import SparsePauliOp
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import qpy, qpy_walk
+from queuebit.programs.wire import qpy, qpy_walk
 
 VERSIONS = list(qpy_walk.VERSIONS)
 

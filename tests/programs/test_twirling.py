@@ -8,8 +8,8 @@ from qiskit.quantum_info import Operator
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits, program
+from queuebit.programs.circuits.twirling import twirl
 from queuebit.programs.options import Twirling
-from queuebit.programs.twirling import twirl
 
 SEED = {"simulator": {"seed_simulator": 11}}
 GATES = {"twirling": {"enable_gates": True}}

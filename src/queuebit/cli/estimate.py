@@ -117,7 +117,7 @@ def _job(
     """A job that runs each circuit, told as text or as an object, once."""
     from qiskit_ibm_runtime import RuntimeEncoder  # noqa: PLC0415 - as above
 
-    from queuebit.programs import qasm  # noqa: PLC0415 - as above
+    from queuebit.programs.wire import qasm  # noqa: PLC0415 - as above
 
     notes = []
     pubs: list[list[Any]] = []

@@ -19,9 +19,12 @@ from qiskit import qpy
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput, NotFound
-from queuebit.programs import estimator, executor, noise_learner, sampler
-from queuebit.programs.delays import mend
+from queuebit.programs import sampler
+from queuebit.programs.circuits.delays import mend
 from queuebit.programs.estimates import Estimate, estimated
+from queuebit.programs.estimator import estimator
+from queuebit.programs.executor import executor
+from queuebit.programs.learner import noise_learner
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
 PLANNED_BYTES_MAX = (

@@ -14,7 +14,7 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from queuebit.devices.isa import swept_error
 from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec
+from queuebit.programs.wire import codec
 
 PUBS_MAX = 10_000  # of one job; IBM has no such limit, but nothing here may grow without one
 VERSION = 2  # semantics 6.2: "`version` must be 2"

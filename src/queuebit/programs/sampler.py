@@ -20,8 +20,9 @@ from qiskit_ibm_runtime.execution_span import (
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec, fields, kernels, limits, pubs
-from queuebit.programs.decoupling import decouple
+from queuebit.programs import fields, kernels, limits, pubs
+from queuebit.programs.circuits.decoupling import decouple
+from queuebit.programs.circuits.twirling import Twirled, twirl
 from queuebit.programs.fields import Outcomes
 from queuebit.programs.options import (
     SHOTS_MAX,
@@ -31,7 +32,7 @@ from queuebit.programs.options import (
     rep_delay_s,
     seed_of,
 )
-from queuebit.programs.twirling import Twirled, twirl
+from queuebit.programs.wire import codec
 
 DEFAULT_SHOTS = 4096  # client 0.51, SamplerOptions.default_shots
 

@@ -12,7 +12,7 @@ from qiskit.circuit.controlflow import get_control_flow_name_mapping
 from qiskit.circuit.library import get_standard_gate_name_mapping
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import npy
+from queuebit.programs.wire import npy
 
 VERSIONS = range(13, 19)  # 13: Qiskit 1.3, the first whose expressions are no sympy; 18: Qiskit 2.6
 _RANGE = f"{VERSIONS[0]} to {VERSIONS[-1]}"

@@ -20,9 +20,10 @@ from qiskit.circuit import BoxOp
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import limits, qpy
-from queuebit.programs.learning import Layer, Learned, Learning, Noise, Settings
+from queuebit.programs import limits
+from queuebit.programs.learner.learning import Layer, Learned, Learning, Noise, Settings
 from queuebit.programs.options import NoiseLearnerV3Options, parse, rep_delay_s
+from queuebit.programs.wire import qpy
 
 SCHEMAS: dict[str, ModuleType] = {"v0.1": version_0_1, "v0.2": version_0_2, "v0.3": version_0_3}
 """By what the job says, in what it is answered."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import samplexes
-from queuebit.programs.samplexes import Arrays, Drawing
-from queuebit.programs.untrusted import untrusted
+from queuebit.programs.executor import samplexes
+from queuebit.programs.executor.samplexes import Arrays, Drawing
+from queuebit.programs.wire.untrusted import untrusted
 
 AXES_MAX = 30  # of an item's shape; arrays have at most 64, and outputs axes of their own
 # All values of parameters of a job; a worker holds them three times.

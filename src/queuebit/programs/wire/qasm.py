@@ -9,7 +9,7 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.qpy_walk import BITS_MAX
+from queuebit.programs.wire.qpy_walk import BITS_MAX
 
 # The parser is pure Python and takes some milliseconds per line: what is larger comes as QPY.
 CHARACTERS_MAX = 100_000

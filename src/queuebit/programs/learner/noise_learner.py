@@ -22,11 +22,13 @@ from samplomatic.utils import undress_box
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec, layers, limits, noise_learner_v3
-from queuebit.programs.bodies import INJECTING
-from queuebit.programs.learning import Layer, Learned, Learning, Noise, Settings
+from queuebit.programs import limits
+from queuebit.programs.circuits.twirling import twirl
+from queuebit.programs.estimator.bodies import INJECTING
+from queuebit.programs.learner import layers, noise_learner_v3
+from queuebit.programs.learner.learning import Layer, Learned, Learning, Noise, Settings
 from queuebit.programs.options import NoiseLearnerOptions, Twirling, parse, seed_of
-from queuebit.programs.twirling import twirl
+from queuebit.programs.wire import codec
 
 CIRCUITS_MAX = 1_000  # of one job
 GATES_MAX = 100_000  # of a job's circuits; cutting them into layers takes about 0.1 ms each

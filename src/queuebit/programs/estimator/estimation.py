@@ -15,13 +15,16 @@ from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
 
 from queuebit.devices.protocol import Experiment
 from queuebit.errors import InvalidInput
-from queuebit.programs import cancellation, codec, extrapolation, layers, limits
-from queuebit.programs.averages import Outcomes, Pub, average
-from queuebit.programs.bodies import Body, Draws, Injection
-from queuebit.programs.layers import Key, Noise
-from queuebit.programs.learning import Learned
-from queuebit.programs.readout import Calibration, Scales, random_flips
-from queuebit.programs.settings import Settings
+from queuebit.programs import limits
+from queuebit.programs.estimator import cancellation, extrapolation
+from queuebit.programs.estimator.averages import Outcomes, Pub, average
+from queuebit.programs.estimator.bodies import Body, Draws, Injection
+from queuebit.programs.estimator.readout import Calibration, Scales, random_flips
+from queuebit.programs.estimator.settings import Settings
+from queuebit.programs.learner import layers
+from queuebit.programs.learner.layers import Key, Noise
+from queuebit.programs.learner.learning import Learned
+from queuebit.programs.wire import codec
 
 Bits = Sequence[NDArray[np.bool_]]
 

@@ -11,8 +11,8 @@ from typing import Any
 from qiskit.quantum_info import PauliLindbladMap
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.bodies import Injection
-from queuebit.programs.layers import Site, exponent
+from queuebit.programs.estimator.bodies import Injection
+from queuebit.programs.learner.layers import Site, exponent
 from queuebit.programs.options import Pec
 
 EXPONENT_MAX = 50.0  # e^50 times the shots are out of every reach

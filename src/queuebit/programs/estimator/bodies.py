@@ -10,15 +10,15 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import PauliLindbladMap
 
 from queuebit.devices.protocol import Experiment, Qpu
-from queuebit.programs import layers
-from queuebit.programs.averages import Configuration, Pub
-from queuebit.programs.decoupling import decouple
-from queuebit.programs.extrapolation import fold
-from queuebit.programs.layers import Site
-from queuebit.programs.paulis import Basis
-from queuebit.programs.readout import Measured, angles, measured, random_flips
-from queuebit.programs.settings import Settings
-from queuebit.programs.twirling import Twirled, twirl
+from queuebit.programs.circuits.decoupling import decouple
+from queuebit.programs.circuits.twirling import Twirled, twirl
+from queuebit.programs.estimator.averages import Configuration, Pub
+from queuebit.programs.estimator.extrapolation import fold
+from queuebit.programs.estimator.paulis import Basis
+from queuebit.programs.estimator.readout import Measured, angles, measured, random_flips
+from queuebit.programs.estimator.settings import Settings
+from queuebit.programs.learner import layers
+from queuebit.programs.learner.layers import Site
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -18,12 +18,13 @@ from qiskit import QuantumCircuit
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import executor_items, executor_payload, kernels, limits
-from queuebit.programs.executor_payload import VERSIONS, Payload, told_of
+from queuebit.programs import kernels, limits
+from queuebit.programs.executor.items import over_limits
+from queuebit.programs.executor.payload import VERSIONS, Payload, read, told_of
+from queuebit.programs.executor.samplexes import Arrays
+from queuebit.programs.executor.timing import Timing, timing
 from queuebit.programs.options import SEED_MAX, SHOTS_MAX, Execution, refuse, refused_experiments
 from queuebit.programs.options import rep_delay_s as rep_delay_in_range
-from queuebit.programs.samplexes import Arrays
-from queuebit.programs.timing import Timing, timing
 
 # What `experimental` may hold: the sampler's client puts the first two there itself.
 HONOURED = (
@@ -80,7 +81,7 @@ class Plan:
     def over_limits(self) -> Iterator[InvalidInput]:
         """The limits that the job breaks."""
         items, shots = self.payload.items, self.payload.shots
-        yield from executor_items.over_limits(items)
+        yield from over_limits(items)
         yield from limits.executions([(item.size, shots) for item in items])
         measured = [(item.size, shots, item.circuit.num_clbits) for item in items]
         yield from limits.bits(measured)
@@ -212,7 +213,7 @@ class Done:
 
 def plan(text: bytes, device: Qpu) -> Plan:
     """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
-    payload = executor_payload.read(text)
+    payload = read(text)
     _check_options(payload)
     if payload.shots > SHOTS_MAX:
         raise InvalidInput(f"params.quantum_program.shots must be at most {SHOTS_MAX}", 1208)

@@ -17,9 +17,9 @@ from qiskit.primitives.containers import DataBin, PrimitiveResult
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import npy, qasm, qpy
-from queuebit.programs.plain import plain
-from queuebit.programs.unpack import Unpacker
+from queuebit.programs.wire import npy, qasm, qpy
+from queuebit.programs.wire.plain import plain
+from queuebit.programs.wire.unpack import Unpacker
 
 # What a noise model is written in (docs/programs.md, resilience.layer_noise_model).
 TAGGED = ("NoiseLearnerResult", "LayerError", "PauliLindbladError", "PauliList")

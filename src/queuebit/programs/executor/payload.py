@@ -24,10 +24,12 @@ from pydantic import BaseModel, ValidationError
 from qiskit import QuantumCircuit
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec, executor_items, qasm, qpy, samplexes
-from queuebit.programs.executor_items import Item
-from queuebit.programs.unpack import Unpacker
-from queuebit.programs.untrusted import untrusted
+from queuebit.programs.executor import samplexes
+from queuebit.programs.executor.items import Item
+from queuebit.programs.executor.items import read as read_item
+from queuebit.programs.wire import codec, qasm, qpy
+from queuebit.programs.wire.unpack import Unpacker
+from queuebit.programs.wire.untrusted import untrusted
 
 ITEMS_MAX = 10_000  # of one program; as many as PUBs
 
@@ -100,7 +102,7 @@ def read(text: bytes) -> Payload:
     items = []
     for number, (circuit, item) in enumerate(zip(circuits, given.items, strict=True)):
         with told_of(number):
-            items.append(executor_items.read(circuit, item))
+            items.append(read_item(circuit, item))
     return Payload(
         version=version,
         items=items,

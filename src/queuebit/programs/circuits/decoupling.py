@@ -26,7 +26,7 @@ from qiskit.transpiler.passes import (
 from queuebit.devices.protocol import Qpu
 from queuebit.devices.target import CONTROL_FLOW
 from queuebit.errors import InvalidInput
-from queuebit.programs.compact import compact, spread, used_qubits
+from queuebit.programs.circuits.compact import compact, spread, used_qubits
 from queuebit.programs.options import DynamicalDecoupling
 
 NEEDED = ("x", "rz", "delay")

@@ -14,14 +14,17 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import averages, codec, layers, learning, limits, paulis, pubs
-from queuebit.programs.averages import Pub
-from queuebit.programs.bodies import bodies
-from queuebit.programs.estimation import Done, Job, Learns
-from queuebit.programs.layers import Noise
+from queuebit.programs import limits, pubs
+from queuebit.programs.estimator import averages, paulis
+from queuebit.programs.estimator.averages import Pub
+from queuebit.programs.estimator.bodies import bodies
+from queuebit.programs.estimator.estimation import Done, Job, Learns
+from queuebit.programs.estimator.propagated import Propagated, propagated
+from queuebit.programs.estimator.settings import Settings, settle
+from queuebit.programs.learner import layers, learning
+from queuebit.programs.learner.layers import Noise
 from queuebit.programs.options import SHOTS_MAX, EstimatorOptions, parse, rep_delay_s, seed_of
-from queuebit.programs.propagated import Propagated, propagated
-from queuebit.programs.settings import Settings, settle
+from queuebit.programs.wire import codec
 
 DEFAULT_PRECISION = 0.015625  # client 0.51, EstimatorOptions.default_precision: 1 / sqrt(4096)
 COEFFICIENT_MAX = 1e100  # sums and squares of larger ones are not finite

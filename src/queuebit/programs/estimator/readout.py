@@ -23,7 +23,7 @@ from qiskit.circuit import Parameter
 
 from queuebit.devices.protocol import Experiment
 from queuebit.errors import InvalidInput
-from queuebit.programs.paulis import Basis, qubits_of
+from queuebit.programs.estimator.paulis import Basis, qubits_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -19,10 +19,10 @@ from qiskit_mitigation.zne.extrapolation import (
 from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES, GateFoldingPass
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.averages import Average, Outcomes, Pub, average, average_terms
+from queuebit.programs.estimator.averages import Average, Outcomes, Pub, average, average_terms
+from queuebit.programs.estimator.paulis import IDENTITY
+from queuebit.programs.estimator.readout import Scales
 from queuebit.programs.options import Zne
-from queuebit.programs.paulis import IDENTITY
-from queuebit.programs.readout import Scales
 
 Floats = NDArray[np.float64]
 

@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from queuebit.programs.paulis import IDENTITY, Basis, Observable, Term, group, qubits_of, support
-from queuebit.programs.readout import Scales, parity_signs
+from queuebit.programs.estimator.paulis import (
+    IDENTITY,
+    Basis,
+    Observable,
+    Term,
+    group,
+    qubits_of,
+    support,
+)
+from queuebit.programs.estimator.readout import Scales, parity_signs
 
 Floats = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from qiskit.circuit import Clbit, Operation
 from qiskit.circuit.classical import expr
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.delays import mend
-from queuebit.programs.qpy_walk import FILE, NAMESPACE, NO_LAYOUT, OFFSETS, Walk, broken
+from queuebit.programs.circuits.delays import mend
+from queuebit.programs.wire.qpy_walk import FILE, NAMESPACE, NO_LAYOUT, OFFSETS, Walk, broken
 
 _FACTORIES = {NAMESPACE.decode(): AnnotationSerializer}
 

@@ -19,9 +19,9 @@ from samplomatic.annotations import InjectNoise
 from samplomatic.utils import get_annotation, undress_box
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.codec import Tagged
-from queuebit.programs.learning import Layer
-from queuebit.programs.twirling import Twirled
+from queuebit.programs.circuits.twirling import Twirled
+from queuebit.programs.learner.learning import Layer
+from queuebit.programs.wire.codec import Tagged
 
 Gates = frozenset[tuple[str, tuple[int, ...]]]
 SYMMETRIC = ("cz", "rzz", "swap")  # gates whose qubits have no order

@@ -19,11 +19,11 @@ from qiskit.quantum_info import SparsePauliOp
 
 from queuebit.devices.protocol import Expectations, Experiment, Propagates, Qpu, Readout
 from queuebit.errors import InvalidInput
-from queuebit.programs import codec
-from queuebit.programs.averages import Pub
-from queuebit.programs.estimation import Job
-from queuebit.programs.paulis import IDENTITY, Term, qubits_of, support
-from queuebit.programs.readout import SCALE_MIN
+from queuebit.programs.estimator.averages import Pub
+from queuebit.programs.estimator.estimation import Job
+from queuebit.programs.estimator.paulis import IDENTITY, Term, qubits_of, support
+from queuebit.programs.estimator.readout import SCALE_MIN
+from queuebit.programs.wire import codec
 
 Floats = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from samplomatic.transpiler import generate_boxing_pass_manager
 
 from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs.compact import compact, spread, used_qubits
+from queuebit.programs.circuits.compact import compact, spread, used_qubits
 from queuebit.programs.options import Twirling
 
 FRACTIONAL = frozenset({"rx", "rzz"})  # client 0.51, utils.is_fractional_gate

@@ -19,9 +19,9 @@ from samplomatic.serialization import samplex_from_json
 from samplomatic.tensor_interface import TensorInterface, TensorSpecification
 
 from queuebit.errors import InvalidInput
-from queuebit.programs import qpy
-from queuebit.programs.unpack import Unpacker
-from queuebit.programs.untrusted import untrusted
+from queuebit.programs.wire import qpy
+from queuebit.programs.wire.unpack import Unpacker
+from queuebit.programs.wire.untrusted import untrusted
 
 NODES_MAX = 200_000
 IDS_MAX = 1_000_000  # of nodes and edges; the reader makes room up to the largest

@@ -1,0 +1,1 @@
+"""The estimator: expectation values, and the mitigation of their errors."""

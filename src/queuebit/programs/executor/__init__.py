@@ -1,0 +1,1 @@
+"""The executor: the client's own programs of circuits and samplexes."""

@@ -1,0 +1,1 @@
+"""The noise learners, and the learning that mitigation shares with them."""
