@@ -48,14 +48,14 @@ class Client:
 
 
 def pythons(asked: str) -> dict[str, Path]:
-    """The environments asked for, by name."""
-    found = {"oldest": OLDEST}
-    if asked != "both":
-        places = {path.name.rpartition("-")[2]: path for path in ROOT.glob(".venv-client-*")}
-        names = sorted(places) if asked == "all" else asked.split(",")
-        found |= {name: places[name] / "bin" / "python" for name in names if name in places}
-    found["newest"] = NEWEST
-    return found if asked in {"both", "all"} else {name: found[name] for name in asked.split(",")}
+    """The environments asked for, by name; all: from the oldest to the newest."""
+    between = sorted(path.name.rpartition("-")[2] for path in ROOT.glob(".venv-client-*"))
+    all_names = ["oldest", *between, "newest"]
+    names = {"both": ["oldest", "newest"], "all": all_names}.get(asked, asked.split(","))
+    ends = {"oldest": OLDEST, "newest": NEWEST}
+    return {
+        name: ends.get(name, ROOT / f".venv-client-{name}" / "bin" / "python") for name in names
+    }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -54,3 +54,16 @@ def test_long_strings_are_passed_in_linear_time(text: str):
     body = json.dumps({"params": {"x": text}, "tail": 1}).encode()
 
     assert split(body) == {"params": json.dumps({"x": text}).encode(), "tail": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"a": [' + b'"",' * 2**21 + b'""]}', "brackets and quotes"),
+        (b"{" + b",".join(b'"%d": 1' % n for n in range(101)) + b"}", "more than 100 members"),
+        (b"{" + b",".join([b'"a": 1'] * 101) + b"}", "more than 100 members"),
+    ],
+)
+def test_what_would_take_long_is_refused(body: bytes, message: str):
+    with pytest.raises(InvalidInput, match=message):
+        split(body)

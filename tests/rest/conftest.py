@@ -104,7 +104,7 @@ class Small:
             rows = [
                 (name, database.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall())
                 for (name,) in sorted(names.fetchall())
-                if not name.startswith("sqlite_")
+                if name != "audit" and not name.startswith("sqlite_")  # that notes refusals
             ]
         folder = self.config.data / "payloads"
         files = [

@@ -219,3 +219,48 @@ def test_a_tunnel_is_one_connection(start):
                     return
             time.sleep(0.05)
         raise AssertionError("its place was never given back")
+
+
+HUGE = 10**30
+ABSURD = {
+    "GET": [
+        f"/jobs?offset={HUGE}",
+        f"/jobs?limit=-{HUGE}",
+        "/jobs?created_after=0001-01-01T00:00:00%2B23:59&created_before=9999-12-31T23:59:59-23:59",
+        "/analytics/usage_grouped_by_date?group_by=instance&interval_end=0001-01-01T00:00:00Z",
+        "/backends/fake_manila/properties?updated_before=0001-01-01T00:00:00Z",
+        f"/queuebit/audit?before={HUGE}",
+        *(f"{path}tags={'&tags='.join('abcdefghi')}" for path in ("/jobs?", "/workloads?")),
+        "/workloads?" + "status=pending&" * 4_000,
+        "/analytics/usage?" + "backend=x&" * 4_000,
+        "/accounts/%00",
+        "/jobs/%ff%fe",
+        "/jobs/" + "x" * 60_000,
+    ],
+    "PUT": ["/jobs/x/tags"],
+    "POST": ["/jobs", "/sessions", "/queuebit/instances", "/queuebit/users", "/queuebit/estimates"],
+}
+BODIES = [
+    b'{"tags": [' + b"1," * 400_000 + b"1]}",
+    b'{"tags": ' + b"[" * 400_000 + b"]" * 400_000 + b"}",
+    b'{"tags": ' + b"9" * 900_000 + b"}",
+    b'{"mode": "batch", "backend": "fake_manila", "max_ttl": 1e400}',
+    b'{"name": "x", "limit_seconds": 1e308}',
+    b'{"name": "\\u0000", "mode": "batch", "backend": "\\ud800"}',
+]
+
+
+def test_what_is_absurd_is_no_fault_of_ours(small: Small):
+    with httpx.Client(base_url=small.url, headers=small.headers(), timeout=60) as http:
+        asked = [("GET", path, b"") for path in ABSURD["GET"]] + [
+            (method, path, body) for method in ("PUT", "POST") for path in ABSURD[method]
+            for body in BODIES
+        ]  # fmt: skip
+        for method, path, body in asked:
+            answer = http.request(
+                method, f"/api/v1{path}", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code < 500, (method, path[:80], body[:80])
+            assert len(answer.content) < 300_000, (method, path[:80], body[:80])
+        searched = http.post("/v3/resources/search", json={"search_cursor": "9" * 5_000})
+        assert searched.status_code == 400

@@ -173,7 +173,7 @@ async def read_daily(
     """Read the totals by instance and day; without an interval, of the last 30 days."""
     now = datetime.fromtimestamp(parts.clock.now() / 1000, UTC)
     end = filters.interval_end or now
-    start = filters.interval_start or end - timedelta(days=DEFAULT_DAYS)
+    start = filters.interval_start or _earlier(end)
     filters = filters.model_copy(update={"interval_start": start, "interval_end": end})
     if from_wire(end) - from_wire(start) > DAYS_MAX * DAY_MS:
         raise InvalidInput(
@@ -216,6 +216,13 @@ async def read_filters(parts: AnyParts, user: AnyUser) -> Response:
             subscriptions=[],
         )
     )
+
+
+def _earlier(end: datetime) -> datetime:
+    try:
+        return end - timedelta(days=DEFAULT_DAYS)
+    except OverflowError:  # in the year 1
+        return end
 
 
 async def _cells(parts: Parts, user: User, filters: UsageFilters) -> list[Cell]:

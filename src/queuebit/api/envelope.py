@@ -13,6 +13,8 @@ from queuebit.api.problems import INVALID_REQUEST
 from queuebit.api.text import check_json
 from queuebit.errors import InvalidInput
 
+MEMBERS_MAX = 100  # a job has nine
+MARKS_MAX = 2**22  # brackets and quotes, each of which is looked at: seconds
 _BRACKET = re.compile(rb'[{}\[\]"]')
 _SCALAR = re.compile(rb'[^\s,:{}\[\]"]+')  # a number, true, false, null
 _MARK = re.compile(rb"[ \t\r\n]*([{}:,])[ \t\r\n]*")
@@ -28,6 +30,14 @@ def split(body: bytes) -> dict[str, bytes]:
     Raises InvalidInput where `body` is not an object.
     """
     members: dict[str, bytes] = {}
+    marks = sum(map(body.count, (b"[", b"{", b'"')))
+    if marks > MARKS_MAX:
+        raise InvalidInput(
+            f"The request body has {marks} brackets and quotes, over the limit of {MARKS_MAX}.",
+            INVALID_REQUEST,
+            "Split the job, or send arrays encoded, as Qiskit does.",
+        )
+    seen = 0
     mark, at = _mark(body, 0, b"{")
     if body[at : at + 1] == b"}":  # the empty object
         mark, at = _mark(body, at, b"}")
@@ -37,6 +47,11 @@ def split(body: bytes) -> dict[str, bytes]:
         _, at = _mark(body, end, b":")
         end = _end_of_value(body, at)
         members[key] = body[at:end]
+        seen += 1
+        if seen > MEMBERS_MAX:
+            raise InvalidInput(
+                f"The request body has more than {MEMBERS_MAX} members.", INVALID_REQUEST
+            )
         mark, at = _mark(body, end, b",}")
     if at != len(body):
         raise _malformed(at)

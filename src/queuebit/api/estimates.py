@@ -51,7 +51,7 @@ async def estimate_job(call: AnyCall, request: Request) -> Response:
     The body is that of POST /jobs. What could never run is refused as it is there; limits that the
     job is over are told.
     """
-    wish, params = await read_wish(await request.body())
+    wish, params = await read_wish(call.parts, await request.body())
     await check_wish(call, wish)
     # As for a job: cut off, it would kill the worker.
     outcome = await call.parts.undertakings.see_through(_estimate(call, wish, params))

@@ -30,6 +30,7 @@ PARAMS = "params"  # name of a job's input among its payloads
 MAX_COST_S = 10_800  # OpenAPI, JobCost: "above is capped"; the service's own limit is 3 h
 MAX_TAGS = 8  # OpenAPI, Tags
 MAX_TAG_LENGTH = 86  # OpenAPI, Tags
+_OFFSET_MAX = 2**63 - 1  # what a database can count to
 MAX_PAGE = 200  # OpenAPI, GET /jobs: out of range means the default
 
 
@@ -120,7 +121,7 @@ class JobFilters(BaseModel):
         return JobQuery(
             instance=instance,
             limit=self.limit if 1 <= self.limit <= MAX_PAGE else MAX_PAGE,
-            offset=max(self.offset, 0),
+            offset=self.offset if 0 <= self.offset <= _OFFSET_MAX else 0,
             newest_first=self.sort == "desc",
             pending=self.pending,
             program_id=self.program,

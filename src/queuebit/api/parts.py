@@ -78,6 +78,8 @@ class Parts:
     snapshots: Mapping[str, Description]  # by backend name
     repeats: Repeats
     watch: Watch = field(default_factory=Watch)
+    # One large body at a time: it takes the thread that it is in, and the interpreter with it.
+    splitting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     submissions: Rate = field(default_factory=Rate)  # of each user in each instance
     undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way

@@ -55,7 +55,9 @@ class IamProblem(BaseModel):
 class SearchRequest(BaseModel):
     """Body of POST /v3/resources/search; the query is always the same one, and so not looked at."""
 
-    search_cursor: str | None = Field(default=None, description="From the answer before")
+    search_cursor: str | None = Field(
+        default=None, max_length=9, description="From the answer before"
+    )
 
 
 class FoundInstance(BaseModel):

@@ -241,7 +241,9 @@ async def _on_bug(_request: Request, error: Exception) -> Response:
     """Answer 500 without a word about our insides; the log tells where it was."""
     log.error("request failed", exc_info=error)
     solution = f"Tell the operator the trace {_trace()}."
-    return problem(500, INTERNAL, "Internal server error.", solution=solution)
+    answer = problem(500, INTERNAL, "Internal server error.", solution=solution)
+    answer.headers["Connection"] = "close"  # the server does, once it has seen the error
+    return answer
 
 
 def _trace() -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from queuebit.api import envelope
 from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
 from queuebit.api.limits import too_many
-from queuebit.api.parts import AnyCall, Call, answer
+from queuebit.api.parts import AnyCall, Call, Parts, answer
 from queuebit.api.problems import (
     INVALID_REQUEST,
     PENDING_LIMIT,
@@ -83,7 +83,7 @@ async def submit_job(call: AnyCall, request: Request) -> Response:
     (docs/decisions.md).
     """
     body = await request.body()
-    wish, params = await read_wish(body)
+    wish, params = await read_wish(call.parts, body)
     repeats = call.parts.repeats
     submission = await repeats.begin(request, body, call.who)
     del body
@@ -183,10 +183,11 @@ def new_job_id() -> str:
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
 
 
-async def read_wish(body: bytes) -> tuple[JobRequest, bytes]:
+async def read_wish(parts: Parts, body: bytes) -> tuple[JobRequest, bytes]:
     """Read the body: the checked wish without its params, and these as they came."""
     if len(body) > _SPLIT_IN_THREAD:
-        members = await asyncio.to_thread(envelope.split, body)
+        async with parts.splitting:
+            members = await asyncio.to_thread(envelope.split, body)
     else:
         members = envelope.split(body)
     params = members.pop(PARAMS, b"{}")
