@@ -209,6 +209,13 @@ def test_it_shows_our_errors_as_sentences(
 
 
 def test_usage_is_told(runtime: QiskitRuntimeService):
+    job = runtime._run(
+        program_id="sampler",
+        inputs={"pubs": []},
+        options={"backend": runtime.backend("fake_manila")},
+    )
+    while not job.in_final_state():
+        pass  # each question is held until there is news
     told = runtime.usage()
 
     assert told["usage_consumed_seconds"] > 0

@@ -40,7 +40,7 @@ def test_a_signal_in_the_middle_leaves_nothing(scratch, started, left_over, numb
         late = threading.Timer(RUN_S, process.kill)
         late.start()
         for line in process.stdout:
-            if "prepare" in line:
+            if "jobs in a batch" in line:
                 break
         late.cancel()
 

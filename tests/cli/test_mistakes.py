@@ -27,7 +27,7 @@ def test_the_version(queuebit):
 
 
 def test_an_unknown_command_is_corrected(refused):
-    assert refused("serv", code=2) == "No such command 'serv'. Did you mean 'serve'?"
+    assert refused("serv", code=2) == "No such command 'serv'. Did you mean 'serve', 'users'?"
 
 
 def test_an_option_that_is_no_number(refused):
@@ -118,10 +118,7 @@ def test_who_is_no_administrator(refused, queuebit):
         told = refused("pause", "fake_fez", *where)
         listed = queuebit("backends", *where).out
 
-    assert told == (
-        "User emmy is not an administrator. "
-        "Ask one, or have the operator set admin = true for this user."
-    )
+    assert told == "User emmy is not an administrator. Ask an administrator of the service."
     assert "paused" not in listed
 
 

@@ -133,7 +133,7 @@ def test_watching_in_a_terminal_redraws_a_table(ask, submit, monkeypatch):
 
 
 def test_ctrl_c_leaves_the_job_and_no_traceback(ask, submit, started):
-    *_, job = submit(3)
+    *_, job = submit(9)  # it stays queued however long the command takes to start
 
     with started("watch", job.job_id(), "--every", 0.1) as process:
         assert process.stdout.readline().startswith("Queued: ")

@@ -18,7 +18,7 @@ from queuebit.app import Service
 from queuebit.clock import VirtualClock
 from queuebit.config import BackendConfig, Config, InstanceConfig
 from queuebit.engines.task import Outcome
-from queuebit.store.payloads import Payloads
+from queuebit.store.payloads import INPUTS, Payloads
 
 READER = "reader-key"
 ESTIMATED = {
@@ -95,10 +95,17 @@ class Small:
                 loop.call_soon_threadsafe(self.service.stop)
             life.result(30)
 
+    def _is_busy(self, database: sqlite3.Connection) -> bool:
+        """Whether a job runs, or the input of a private one that has ended is still there."""
+        if database.execute("SELECT 1 FROM jobs WHERE status = 'Running'").fetchone():
+            return True
+        ended = database.execute("SELECT id FROM jobs WHERE private AND ended_at IS NOT NULL")
+        return any((self.config.data / "payloads" / one / INPUTS).exists() for (one,) in ended)
+
     def digest(self) -> str:
         """Of everything that is kept, once nothing is on its way any more."""
         with closing(sqlite3.connect(self.config.data / "queuebit.db")) as database:
-            while database.execute("SELECT 1 FROM jobs WHERE status = 'Running'").fetchone():
+            while self._is_busy(database):
                 time.sleep(0.002)
             names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             rows = [

@@ -16,14 +16,28 @@ NEEDS_POSTGRES = pytest.mark.skipif(POSTGRES is None, reason="QUEUEBIT_TEST_POST
 
 
 def empty_postgres() -> str:
-    """The URL of the PostgreSQL database, with nothing in it."""
+    """The URL of a PostgreSQL database with nothing in it; each process of tests has its own."""
     assert POSTGRES is not None
-    engine = sa.create_engine(sa.make_url(POSTGRES).set(drivername="postgresql+psycopg"))
+    given = sa.make_url(POSTGRES)
+    own = given.set(database=f"tests_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+    server = _engine(given).execution_options(isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        known = connection.execute(
+            sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": own.database}
+        )
+        if known.first() is None:
+            connection.execute(sa.text(f"CREATE DATABASE {own.database}"))
+    server.dispose()
+    engine = _engine(own)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP SCHEMA public CASCADE"))
         connection.execute(sa.text("CREATE SCHEMA public"))
     engine.dispose()
-    return POSTGRES
+    return own.render_as_string(hide_password=False)
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NEEDS_POSTGRES)])

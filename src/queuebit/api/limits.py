@@ -13,6 +13,7 @@ from queuebit.limiting import LimitingConfig
 PERIOD_S = 60.0
 _ROUNDING_S = 1e-6
 _HELD = "queuebit.held"  # key of a request's scope: the API keys that it counts for
+_PROBES = ("/health", "/ready")  # refused one, a supervisor would restart the service
 _FORGET_AT = 1_000  # callers known; then those who have been quiet are forgotten
 
 
@@ -51,7 +52,7 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass `scope` on, unless its address asks too often."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in _PROBES:
             await self._app(scope, receive, send)
             return
         config, client = self._config, scope.get("client")

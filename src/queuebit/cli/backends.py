@@ -19,7 +19,7 @@ def backends(
     as_json: Json = False,
 ) -> None:
     """List the backends: whether they start jobs, how full they are, their next calibration."""
-    found = connection.get("/queuebit/backends", include_mocks=mocks)
+    found = connection.get("/queuebit/backends", include_mocks=mocks or None)
     if as_json:
         print_json(found)
         return
