@@ -5,11 +5,11 @@ knows plans.
 """
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -23,6 +23,10 @@ catalog = APIRouter(tags=["Platform"])  # shares its base path with the runtime 
 
 KEY_GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _MAX_FORM_BYTES = 16_384  # a key and three constants
+
+
+Name = Annotated[tuple[str, ...], Query(max_length=1, description="At most one")]
+Limit = Annotated[tuple[int, ...], Query(max_length=1, description="At most one, 1 to 100")]
 
 
 class TokenAnswer(BaseModel):
@@ -148,24 +152,26 @@ async def make_token(parts: AnyParts, request: Request) -> Response:
 
 
 @router.post("/v3/resources/search", response_model=SearchAnswer)
-async def search(parts: AnyParts, user: AnyUser, wish: SearchRequest, limit: int = 100) -> Response:
+async def search(
+    parts: AnyParts, user: AnyUser, wish: SearchRequest, limit: Limit = ()
+) -> Response:
     """Find the user's instances."""
     tenants = parts.identity.tenants(user)
-    limit = min(max(limit, 1), 100)
+    most = min(max(*limit, 1), 100) if limit else 100
     cursor = wish.search_cursor or "0"
     first = int(cursor) if cursor.isdecimal() else len(tenants)
-    items = [_found(tenant) for tenant in tenants[first : first + limit]]
-    more = str(first + limit) if first + limit < len(tenants) else None
-    return answer(SearchAnswer(items=items, limit=limit, search_cursor=more))
+    items = [_found(tenant) for tenant in tenants[first : first + most]]
+    more = str(first + most) if first + most < len(tenants) else None
+    return answer(SearchAnswer(items=items, limit=most, search_cursor=more))
 
 
 @router.get("/v2/resource_instances", response_model=ResourcesAnswer)
-async def list_resources(parts: AnyParts, user: AnyUser, name: str | None = None) -> Response:
+async def list_resources(parts: AnyParts, user: AnyUser, name: Name = ()) -> Response:
     """List the user's instances, or the one of this name."""
     resources = [
         _resource(tenant)
         for tenant in parts.identity.tenants(user)
-        if name is None or tenant.instance.name == name
+        if not name or tenant.instance.name in name
     ]
     return answer(ResourcesAnswer(rows_count=len(resources), resources=resources), unset=True)
 

@@ -31,7 +31,8 @@ class Lanes:
         self._lanes: list[str | None] = [None] * lanes  # id of the job in each
         self._stop = threading.Event()
         self._began = time.time()
-        self._thread = threading.Thread(target=self._follow, name="lanes")
+        # A daemon: a signal in the middle of `__enter__` leaves nobody to stop it.
+        self._thread = threading.Thread(target=self._follow, name="lanes", daemon=True)
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=4)
 
     def add(self, job_id: str, name: str) -> None:
