@@ -15,6 +15,7 @@ from fastapi import Request
 TRIED = ((0, 43), (0, 51))
 """The first and the last release of qiskit-ibm-runtime of which this is known."""
 HOLDS_S = 120.0  # between the two the client encodes the job, which takes seconds for large ones
+OPEN_MAX = 1_000  # of one client: who asks for a status all day announces nothing by it
 
 _RELEASE = re.compile(r"qiskit_ibm_runtime-(\d+)\.(\d+)\.")
 
@@ -22,7 +23,7 @@ _RELEASE = re.compile(r"qiskit_ibm_runtime-(\d+)\.(\d+)\.")
 @dataclass(slots=True)
 class _Client:
     last: float = 0.0
-    open: deque[float] = field(default_factory=deque)
+    open: deque[float] = field(default_factory=lambda: deque(maxlen=OPEN_MAX))
     """When there were announcements whose POST has not come, the first one first."""
 
 
