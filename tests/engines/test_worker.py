@@ -166,8 +166,10 @@ async def test_a_job_runs_on_real_workers(payloads, tmp_path):
     )
 
 
-def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path):
+def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path, monkeypatch):
     """A fork copies NumPy's global generator: all workers would draw the same seeds."""
+    limits = []  # it lives in this process, which later tests need without a limit
+    monkeypatch.setattr("queuebit.engines.worker.memory.limit_to", limits.append)
     ours, theirs = socket.socketpair()
     np.random.seed(0)  # noqa: NPY002 - that generator is what this is about
     common = np.random.RandomState(0).random()
@@ -178,6 +180,7 @@ def test_a_worker_ends_with_its_service_and_draws_its_own_numbers(tmp_path):
 
         assert receive(ours) == Hello(os.getpid())
 
+    assert limits == [2**30]
     assert np.random.random() != common  # noqa: NPY002 - likewise
 
 
