@@ -1,9 +1,9 @@
-"""Fails when a file grows over 400 lines: one noun per file, the important thing at the top."""
+"""Fails when a file grows over 600 lines: one noun per file, the important thing at the top."""
 
 import sys
 from pathlib import Path
 
-LINES_MAX = 400
+LINES_MAX = 600
 
 long = {
     path: lines
