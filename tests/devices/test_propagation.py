@@ -13,6 +13,7 @@ from queuebit.devices.device import Device, Experiment
 from queuebit.devices.frames import lindblad
 from queuebit.devices.planning import Limits
 from queuebit.devices.propagation import Budget
+from queuebit.devices.protocol import Expectations
 from queuebit.devices.target import unit_s
 from queuebit.errors import InvalidInput
 
@@ -105,6 +106,42 @@ def test_readout_errors_shift_or_damp_what_is_measured(manila):
         triple * factors[0] * factors[3] * factors[4] + 0.3 * single * factors[2], abs=1e-9
     )
     assert len({round(way, 4) for way in ways.values()}) == 3
+
+
+@pytest.mark.parametrize("rotations", [0, 1, 2])
+@pytest.mark.parametrize(
+    "labels", [["IIIIZ"], ["IIIZZ"], ["ZZZZZ"], ["IIIIZ", "IIZZI"], ["IIIZZ", "IIIII"]]
+)
+def test_terms_that_the_readout_adds_are_counted_in_the_limit(manila, rotations, labels):
+    """Each biased readout doubles the terms, before any rotation does."""
+    circuit = QuantumCircuit(5)
+    for qubit in range(5):
+        circuit.sx(qubit)
+        circuit.rz(0.3 if qubit < rotations else np.pi, qubit)
+        circuit.sx(qubit)
+    observable = SparsePauliOp(labels)
+
+    def found(budget: Budget | None) -> Expectations:
+        values = np.zeros((1, 0))
+        return manila.propagate(circuit, values, [observable], readout="biased", budget=budget)
+
+    expected = found(FINE)
+    assert expected.bounds.max() < 1e-9
+    assert found(None).values == pytest.approx(expected.values, abs=1e-3)
+    assert found(None).bounds.max() < 1e-3
+
+
+def test_a_limit_on_terms_holds_for_what_the_readout_adds(manila):
+    circuit = some_circuit(0.3)
+    fine, coarse = (
+        manila.propagate(
+            circuit, np.zeros((1, 0)), [SparsePauliOp("ZZZZZ")], readout="biased", budget=budget
+        )
+        for budget in (FINE, Budget(max_terms=3, atol=1e-9))
+    )
+
+    assert coarse.metadata["truncation"]["terms"] <= 3
+    assert np.abs(coarse.values - fine.values)[0, 0] <= coarse.bounds[0, 0]
 
 
 def test_what_was_dropped_bounds_the_error(manila):

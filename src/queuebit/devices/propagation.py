@@ -38,6 +38,7 @@ TERM_QUBIT_BYTES = 12
 GATE_BYTES = 600
 """For each rotation and rate, with a bit per qubit twice."""
 ATOL = 1e-4
+DOUBLINGS_MAX = 40  # more of them make more terms than any limit lets through
 _REAL = 1e-10
 
 
@@ -94,7 +95,7 @@ class Propagation:
             scale = float(np.abs(observable.coeffs).max(initial=0.0))
             if not scale:
                 continue
-            seen, lost = self._seen(frame, observable / scale)
+            seen, lost = self._seen(frame, observable / scale, max_terms)
             # No value is larger than the sum of the coefficients.
             largest = np.abs(observable.coeffs).sum() / scale
             for row in range(self._rows):
@@ -143,8 +144,8 @@ class Propagation:
         fixed = (rotations + frame.rates) * (GATE_BYTES + 2 * len(frame.qubits))
         left = max(0, limits.memory_bytes - fixed)
         fitting = int(min(limits.seconds / max(each_s, 1e-12), left / each_bytes))
-        first = max([len(one) for one in observables], default=1)
-        possible = first << min(rotations, 40)  # each rotation may double them
+        first = max([self._measured_terms(one) for one in observables], default=1)
+        possible = first << min(rotations, DOUBLINGS_MAX)  # each rotation may double them
         wanted = self._budget.max_terms or TERMS_MIN
         if fitting < min(wanted, possible):
             raise InvalidInput(
@@ -161,9 +162,18 @@ class Propagation:
         terms = min(self._budget.max_terms or min(fitting, TERMS_MAX), possible)
         return terms, Cost(each_s * terms, fixed + each_bytes * terms)
 
-    def _seen(self, frame: Frame, observable: SparsePauliOp) -> tuple[SparsePauliOp, float]:
+    def _measured_terms(self, observable: SparsePauliOp) -> int:
+        """The most Paulis that `_read` makes of an observable."""
+        if self._readout != "biased":
+            return len(observable)
+        weights = (observable.paulis.x | observable.paulis.z).sum(axis=1)
+        return sum(1 << min(int(weight), DOUBLINGS_MAX) for weight in weights)
+
+    def _seen(
+        self, frame: Frame, observable: SparsePauliOp, max_terms: int
+    ) -> tuple[SparsePauliOp, float]:
         """The observable before the rotations, and the 1-norm of what is left out of it."""
-        paulis, coefficients, lost = self._read(frame, observable)
+        paulis, coefficients, lost = self._read(frame, observable, max_terms)
         half = len(frame.qubits)
         found = [frame.seen(one[:half], one[half:]) for one in paulis]
         x = np.array([x for x, _, _ in found]).reshape(-1, half)
@@ -176,12 +186,13 @@ class Propagation:
         return seen[~small], lost + float(np.abs(seen.coeffs[small]).sum())
 
     def _read(
-        self, frame: Frame, observable: SparsePauliOp
+        self, frame: Frame, observable: SparsePauliOp, max_terms: int
     ) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
-        """Bits (x, z) of its terms and their coefficients, as they are measured.
+        """Bits (x, z) of its terms and their coefficients, as they are measured; what is left out.
 
-        With p01 and p10 the chances to read a bit wrong, the outcome of a qubit means
-        (1 - p01 - p10) P + (p10 - p01). Twirled, the second part averages out.
+        At most `max_terms`, the largest. With p01 and p10 the chances to read a bit wrong, the
+        outcome of a qubit means (1 - p01 - p10) P + (p10 - p01). Twirled, the second part averages
+        out.
         """
         qubits = [qubit for qubit in frame.qubits if qubit < observable.num_qubits]
         paulis = np.zeros((len(observable), 2 * len(frame.qubits)), dtype=bool)
@@ -204,6 +215,9 @@ class Propagation:
                 weights = np.where(there, weights * (1 - p01 - p10), weights)
                 paulis = np.concatenate([paulis, gone[large]])
                 weights = np.concatenate([weights, shifts[large]])
+                kept = np.argsort(-np.abs(weights), kind="stable")[:max_terms]
+                lost += float(np.abs(weights).sum() - np.abs(weights[kept]).sum())
+                paulis, weights = paulis[kept], weights[kept]
             else:
                 weights = np.where(there, weights * (1 - p01 - p10), weights)
         return paulis, weights, lost
