@@ -49,7 +49,10 @@ class Exact:
     def run(
         self, rows: NDArray[np.intp], shots: int, rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Bits of every shot at each of the sets of values `rows`: (rows, shots, columns)."""
+        """Bits of every shot at each of the sets of values `rows`: (rows, shots, columns).
+
+        `rows` rise.
+        """
         state = Branches.start(rows, np.full(len(rows), shots), len(self._columns))
         frame = _Frame(self._clbits, {})
         final = []
@@ -63,8 +66,9 @@ class Exact:
             for qubit in step.gone:
                 state.drop(qubit)
         bits = state.read_out(final, rng)
-        if len(state.rows) != len(rows):
-            # Shots of one branch stand together: mix them within their set of values.
+        if not np.array_equal(state.rows, rows):
+            # Branches come in any order, and shots of one branch stand together: bring them back
+            # to their sets of values, mixed within each.
             owner = np.repeat(state.rows, state.shots)
             bits = bits[np.lexsort((rng.random(len(owner)), owner))]
         return bits.reshape(len(rows), shots, -1)
