@@ -214,3 +214,34 @@ def test_a_name_that_could_lead_elsewhere_is_refused(payloads: Payloads, tmp_pat
     with pytest.raises(ValueError, match="plain name"):
         payloads.discard("j1", [bad])
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_what_comes_in_parts_is_seen_when_it_is_whole(payloads: Payloads, folder: Path):
+    with payloads.writer("j1", "params") as writer:
+        writer.write(b"one ")
+        with pytest.raises(FileNotFoundError):
+            payloads.read("j1", "params")
+        writer.write(b"two")
+        writer.commit(durable=True)
+
+    assert payloads.read("j1", "params") == b"one two"
+    assert [path.name for path in folder.iterdir()] == ["j1"]
+
+
+def test_what_was_begun_and_given_up_leaves_nothing(payloads: Payloads, folder: Path):
+    with payloads.writer("j1", "params") as writer:
+        writer.write(b"half")
+
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_being_read_is_read_to_its_end(payloads: Payloads):
+    payloads.write("j1", "result.1", b"x" * 100_000, durable=False)
+
+    with payloads.open("j1", "result.1") as file:
+        start = file.read(10)
+        payloads.delete("j1")
+        assert start + file.read() == b"x" * 100_000
+
+    with pytest.raises(FileNotFoundError):
+        payloads.open("j1", "result.1")

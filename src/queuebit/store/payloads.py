@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import BinaryIO, Self
 
 from queuebit.core.model import Job, JobStatus
 
@@ -29,29 +30,28 @@ class Payloads:
 
     def write(self, job_id: str, name: str, content: bytes, *, durable: bool) -> None:
         """Store `content`; if `durable`, it survives a power cut once this returns."""
+        with self.writer(job_id, name) as writer:
+            writer.write(content)
+            writer.commit(durable=durable)
+
+    def writer(self, job_id: str, name: str) -> "Writer":
+        """Store something that comes in parts."""
         path = self._path(job_id, name)
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True, exist_ok=True)
             _sync(self._folder.parent)
-        part = self._unused("part")
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            path.parent.mkdir(exist_ok=True)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        if durable:  # the names, too: of the file in its folder, of the folder in ours
-            _sync(path.parent)
-            _sync(self._folder)
+        return Writer(path, self._unused("part"))
 
     def read(self, job_id: str, name: str) -> bytes:
         """What was stored; FileNotFoundError if nothing was."""
         return self._path(job_id, name).read_bytes()
+
+    def open(self, job_id: str, name: str) -> BinaryIO:
+        """What was stored, to be read in parts, whatever becomes of it meanwhile.
+
+        FileNotFoundError if nothing was.
+        """
+        return self._path(job_id, name).open("rb")
 
     def discard(self, job_id: str, names: Iterable[str]) -> None:
         """Forget these of the job's; nothing to do for what is not there."""
@@ -103,6 +103,42 @@ class Payloads:
             shutil.rmtree(grave, ignore_errors=True)  # what resists is swept at the next start
         else:
             grave.unlink()
+
+
+class Writer:
+    """A payload that is being written; nobody sees it before `commit`.
+
+    Leaving the block without a commit removes what was written.
+    """
+
+    def __init__(self, path: Path, part: Path) -> None:
+        self._path = path
+        self._part = part
+        self._file = part.open("xb")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was not committed."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def write(self, part: bytes) -> None:
+        """Add `part`."""
+        self._file.write(part)
+
+    def commit(self, *, durable: bool) -> None:
+        """Put it into its place; if `durable`, it survives a power cut once this returns."""
+        self._file.flush()
+        if durable:
+            os.fsync(self._file.fileno())
+        self._path.parent.mkdir(exist_ok=True)
+        self._part.replace(self._path)
+        if durable:  # the names, too: of the file in its folder, of the folder in ours
+            _sync(self._path.parent)
+            _sync(self._path.parent.parent)
 
 
 def leftovers(job: Job, *, private: bool) -> list[str]:
