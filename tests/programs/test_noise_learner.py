@@ -185,7 +185,7 @@ REFUSED = {
     "must be a list of one or more circuits": ([], {}),
     "circuit 0: this is not a circuit": ([{}], {}),
     "circuit 1: The instruction cz on qubits (0, 2)": ([on_torino(), on_torino((0, 2))], {}),
-    "circuit 0: twirling cannot be used with dynamic circuits": ([branching()], {}),
+    "circuit 0: gate twirling cannot be used with dynamic circuits": ([branching()], {}),
 }
 
 

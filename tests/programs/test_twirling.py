@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import ParameterVector
+from qiskit.circuit.classical import expr
 from qiskit.quantum_info import Operator
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits, program
+from queuebit.programs.circuits.flipping import flip
 from queuebit.programs.circuits.twirling import twirl
 from queuebit.programs.options import Twirling
 
@@ -65,7 +67,9 @@ def test_every_draw_means_what_the_users_circuit_means(strategy, manila):
         for values, flips in zip(draws.values[row], draws.flips[row], strict=True):
             undone = QuantumCircuit(5)
             # b[0], b[1] are bits 2 and 3, of qubits 1 and 2; a's are bits 0 and 1.
-            undone.x([q for q, bit in ((3, 0), (4, 1), (1, 2), (2, 3)) if flips[bit]] or [])
+            for qubit, bit in ((3, 0), (4, 1), (1, 2), (2, 3)):
+                if flips[bit]:
+                    undone.x(qubit)
             probabilities = np.abs((Operator(undone) @ unitary(twirled.circuit, values)).data) ** 2
             assert np.allclose(probabilities[:, 0], np.abs(meant.data[:, 0]) ** 2, atol=1e-9)
 
@@ -221,27 +225,120 @@ def test_executions_are_counted_as_they_run(encode, manila):
 
 
 def dynamic() -> QuantumCircuit:
-    circuit = QuantumCircuit(5, 2)
+    """Bit 0 decides, bit 2 is written inside; bits 1 and 3 are measured and not involved."""
+    circuit = QuantumCircuit(5, 4)
+    circuit.x(0)
     circuit.measure(0, 0)
+    circuit.measure(0, 3)
     with circuit.if_test((circuit.clbits[0], True)):
         circuit.x(1)
+        circuit.measure(0, 2)
     circuit.measure(1, 1)
     return circuit
 
 
 def overwritten() -> QuantumCircuit:
     circuit = QuantumCircuit(5, 1)
-    circuit.measure(0, 0)
+    circuit.x(1)
     circuit.measure(1, 0)
+    circuit.measure(0, 0)
     return circuit
+
+
+def going_on() -> QuantumCircuit:
+    """Gates, a measurement and a reset after a measurement."""
+    circuit = QuantumCircuit(5, 5)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    circuit.cx(0, 1)
+    circuit.measure(1, 1)
+    circuit.measure(1, 2)
+    circuit.sx(1)
+    circuit.rz(np.pi, 1)
+    circuit.sx(1)
+    circuit.reset(0)
+    circuit.measure(0, 3)
+    circuit.barrier()
+    circuit.x(0)
+    circuit.measure(0, 4)
+    return circuit
+
+
+def delayed() -> QuantumCircuit:
+    """A turn by an angle that is followed by a delay, after a layer of gates."""
+    circuit = QuantumCircuit(5, 2)
+    circuit.sx(0)
+    circuit.cx(0, 1)
+    circuit.cx(0, 1)
+    circuit.rz(0.3, 0)
+    circuit.delay(160, 0)
+    circuit.rz(-0.3, 0)
+    circuit.sx(0)
+    circuit.delay(160, 1)
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def stored() -> QuantumCircuit:
+    """What is measured into bit 0 is copied; bit 1 is overwritten by a value."""
+    circuit = QuantumCircuit(QuantumRegister(5, "q"), ClassicalRegister(3, "c"))
+    circuit.x(0)
+    circuit.measure(0, 0)
+    circuit.measure(0, 1)
+    circuit.store(circuit.clbits[1], expr.lift(False))
+    seen = circuit.add_var("seen", expr.lift(circuit.clbits[0]))
+    with circuit.if_test(seen):
+        circuit.x(1)
+    circuit.measure(1, 2)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("circuit", "options", "read"),
+    [
+        (going_on(), READOUT, "10111"),
+        (going_on(), BOTH, "10111"),
+        (going_on(), GATES, "10111"),
+        (overwritten(), READOUT, "0"),
+        (overwritten(), BOTH, "0"),
+        (delayed(), GATES, "01"),
+        (delayed(), BOTH, "01"),
+        (dynamic(), READOUT, "1111"),
+    ],
+)
+def test_what_is_measured_in_the_middle_is_twirled_too(circuit, options, read, run, perfect):
+    """As long as the measurement is not involved within a conditional block (client 0.51)."""
+    (pub,) = run("sampler", perfect, [(circuit, None, 500)], options | SEED)
+
+    assert pub.data.c.get_counts() == {read: 500}
+
+
+@pytest.mark.parametrize(
+    ("circuit", "flipped"), [(going_on(), [0, 1, 2, 3, 4]), (dynamic(), [1, 3]), (stored(), [2])]
+)
+def test_measurements_that_are_not_involved_in_conditions_are_flipped(circuit, flipped):
+    assert sorted(flip(circuit).clbits) == flipped
+
+
+def test_a_readout_in_the_middle_has_symmetric_errors(run, misreading):
+    """Qubit 1 reads 0.05 of the zeros and 0.15 of the ones wrong."""
+    circuit = QuantumCircuit(5, 2)
+    circuit.measure(1, 0)
+    circuit.x(1)
+    circuit.measure(1, 1)
+    options = {"twirling": {"enable_measure": True, "num_randomizations": 400}}
+
+    (pub,) = run("sampler", misreading, [(circuit, None, 40_000)], options | SEED)
+
+    read = pub.data.c.to_bool_array(order="little").mean(axis=0)
+    assert np.allclose(read, [0.1, 0.9], atol=0.012)
 
 
 @pytest.mark.parametrize(
     ("circuit", "options", "message"),
     [
-        (dynamic(), GATES, "PUB 0: twirling cannot be used with dynamic circuits"),
-        (dynamic(), READOUT, "PUB 0: twirling cannot be used with dynamic circuits"),
-        (overwritten(), READOUT, "PUB 0: the circuit cannot be twirled: Cannot twirl more than"),
+        (dynamic(), GATES, "PUB 0: gate twirling cannot be used with dynamic circuits"),
+        (dynamic(), BOTH, "PUB 0: gate twirling cannot be used with dynamic circuits"),
         (
             overwritten(),
             READOUT | {"execution": {"meas_type": "kerneled"}},
@@ -255,7 +352,7 @@ def test_what_cannot_be_twirled_is_refused(circuit, options, message, encode, ma
 
     assert refusal.value.message.startswith(message)
     assert refusal.value.code == 1208
-    assert "twirling.enable_measure" in refusal.value.solution
+    assert "twirling.enable_" in refusal.value.solution
 
 
 def test_too_many_rows_are_refused(encode, manila, monkeypatch):

@@ -1,19 +1,22 @@
-"""Twirling: circuits equal to the user's but for random Paulis, by samplomatic.
+"""Twirling: circuits equal to the user's but for random Paulis around gates and measurements.
 
-A circuit becomes a template whose single-qubit gates are parameters, and a samplex, which draws
-their values. Each draw is another circuit with the same meaning, whose outcomes may be flipped; the
-flips are told, so that they can be taken back. Only qubits that the circuit uses are twirled: what
-the others do changes nothing, and a template of all qubits of a device would be slow.
+A circuit becomes a template whose single-qubit gates are parameters. Each draw of their values is
+another circuit with the same meaning, whose outcomes may be flipped; the flips are told, so that
+they can be taken back. Gates are twirled by samplomatic, whose samplex draws the values. Only
+qubits that the circuit uses are twirled: what the others do changes nothing, and a template of all
+qubits of a device would be slow.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.transpiler import TranspilerError
-from samplomatic import build
+from qiskit.circuit import BoxOp, CircuitInstruction, Qubit
+from qiskit.exceptions import QiskitError
+from samplomatic import Twirl, build
 from samplomatic.exceptions import BuildError, SamplexError
 from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
@@ -21,12 +24,15 @@ from samplomatic.transpiler import generate_boxing_pass_manager
 from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.compact import compact, spread, used_qubits
+from queuebit.programs.circuits.flipping import Flipped, flip
 from queuebit.programs.options import Twirling
 
 FRACTIONAL = frozenset({"rx", "rzz"})  # client 0.51, utils.is_fractional_gate
 NEEDED = ("rz", "sx")  # what the template's single-qubit gates are made of
-FLIPS = "measurement_flips.c"
 VALUES = "parameter_values"
+OFF = "Set twirling.enable_gates to false."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,11 @@ class Draws:
     """Shape (R, n, P): values of the template's P parameters, in their order."""
     flips: NDArray[np.bool_]
     """Shape (R, n, clbits): which outcomes are to be flipped back."""
-    others: dict[str, NDArray[Any]]
-    """What else the samplex tells, as `pauli_signs`; shape (R, n, ...)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Twirled:
-    """A circuit that can be twirled."""
+class TwirledGates:
+    """A circuit whose gates can be twirled."""
 
     circuit: QuantumCircuit
     """The template: on the bits and registers of the user's circuit, with P parameters of its own.
@@ -62,13 +66,14 @@ class Twirled:
         randomizations: int,
         rng: np.random.Generator,
         **inputs: Any,
-    ) -> Draws:
-        """Random circuits for `rows` of the user's values, shape (R, user's parameters).
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+        """Values of the template's parameters, shape (R, n, P), and what else the samplex tells.
 
+        For `rows` of the user's values, shape (R, user's parameters), n randomizations each;
         `inputs` are the samplex's other inputs. Takes 4 to 8 ms a row of parameter values, whatever
         the randomizations; rows without parameters are drawn all at once.
         """
-        count, num_clbits = len(rows), self.circuit.num_clbits
+        count = len(rows)
         if self.columns:
             drawn = [
                 self._sample({VALUES: row, **inputs}, randomizations, rng)
@@ -82,10 +87,7 @@ class Twirled:
             )
             for name in drawn[0]
         }
-        shape = (count, randomizations)
-        values = told.pop(VALUES, np.zeros((*shape, 0)))
-        flips = told.pop(FLIPS, np.zeros((*shape, 1, num_clbits), dtype=bool))
-        return Draws(values, flips.reshape(*shape, num_clbits), told)
+        return told.pop(VALUES, np.zeros((count, randomizations, 0))), told
 
     def _sample(
         self, inputs: dict[str, Any], randomizations: int, rng: np.random.Generator
@@ -96,41 +98,69 @@ class Twirled:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Twirled:
+    """A circuit whose gates, measurements or both can be twirled."""
+
+    circuit: QuantumCircuit
+    """The template: on the bits and registers of the user's circuit, with P parameters."""
+    gates: TwirledGates | None
+    measurements: Flipped | None
+
+    def draw(
+        self, rows: NDArray[np.float64], randomizations: int, rng: np.random.Generator
+    ) -> Draws:
+        """Random circuits for `rows` of the user's values, shape (R, user's parameters)."""
+        if self.gates is None:
+            shape = (len(rows), randomizations, rows.shape[1])
+            values = np.broadcast_to(rows[:, np.newaxis], shape)
+        else:
+            values, _ = self.gates.draw(rows, randomizations, rng)
+        flips = np.zeros((*values.shape[:2], self.circuit.num_clbits), dtype=bool)
+        if self.measurements is not None:
+            values, flips = self.measurements.draw(values, rng)
+        return Draws(values, flips)
+
+
 def twirl(
-    circuit: QuantumCircuit,
-    options: Twirling,
-    device: Qpu,
-    *,
-    gates: bool,
-    measures: bool,
-    **boxing: Any,
+    circuit: QuantumCircuit, options: Twirling, device: Qpu, *, gates: bool, measures: bool
 ) -> Twirled:
     """The template of `circuit`, which stands on the device's qubits.
 
-    `gates` and `measures` say what is twirled, `options` how; `boxing` goes to samplomatic's
-    generate_boxing_pass_manager besides. InvalidInput if the circuit has what cannot be
-    twirled.
+    `gates` and `measures` say what is twirled, `options` how. InvalidInput if the circuit has what
+    cannot be twirled.
     """
-    _check(circuit, device, gates=gates)
+    _check_device(device)
+    twirled = twirl_gates(circuit, options, device) if gates else None
+    runs = circuit if twirled is None else twirled.circuit
+    flipped = flip(runs) if measures else None
+    return Twirled(runs if flipped is None else flipped.circuit, twirled, flipped)
+
+
+def twirl_gates(
+    circuit: QuantumCircuit, options: Twirling, device: Qpu, **boxing: Any
+) -> TwirledGates:
+    """The template of `circuit` with its gates twirled; InvalidInput if they cannot be.
+
+    `boxing` goes to samplomatic's generate_boxing_pass_manager besides.
+    """
+    _check_device(device)
+    _check(circuit)
     qubits = used_qubits(circuit)
     manager = generate_boxing_pass_manager(
-        enable_gates=gates,
-        enable_measures=measures,
+        enable_gates=True,
+        enable_measures=False,
         twirling_strategy=options.strategy.replace("-", "_"),
         **boxing,
     )
     try:
-        boxed = manager.run(compact(circuit, qubits))
+        boxed = manager.run(_dressed(compact(circuit, qubits)))
         template, samplex = build(boxed)
-    except (TranspilerError, BuildError, SamplexError) as error:
-        why = getattr(error, "message", str(error)).rstrip(".")
-        raise InvalidInput(
-            f"the circuit cannot be twirled: {why}.",
-            1208,
-            "Set twirling.enable_gates and twirling.enable_measure to false.",
-        ) from None
+    except (QiskitError, BuildError, SamplexError) as error:
+        logger.warning("a circuit's gates cannot be twirled: %s", error)
+        raise InvalidInput("the circuit's gates cannot be twirled.", 1208, OFF) from None
     order = {parameter: column for column, parameter in enumerate(circuit.parameters)}
-    return Twirled(
+    return TwirledGates(
         spread(template, qubits, circuit),
         samplex,
         qubits,
@@ -139,22 +169,47 @@ def twirl(
     )
 
 
-def _check(circuit: QuantumCircuit, device: Qpu, *, gates: bool) -> None:
-    if circuit.has_control_flow_op() or circuit.num_vars:
-        raise InvalidInput(
-            "twirling cannot be used with dynamic circuits (circuits with control flow "
-            "operations).",
-            1208,
-            "Set twirling.enable_gates and twirling.enable_measure to false.",
-        )
+def _dressed(circuit: QuantumCircuit) -> QuantumCircuit:
+    """`circuit` with an empty box between turns by an angle and a delay.
+
+    samplomatic puts single-qubit gates into the next box on their qubit; before a delay it makes
+    none, and cannot carry the Paulis of the box before through a gate that is not Clifford.
+    """
+    if "delay" not in circuit.count_ops() or not circuit.num_nonlocal_gates():
+        return circuit
+    dressed = circuit.copy_empty_like()
+    turned: set[Qubit] = set()
+    for instruction in circuit.data:
+        qubits = instruction.qubits
+        if len(qubits) == 1 and instruction.is_standard_gate():
+            if instruction.params:
+                turned.update(qubits)
+        elif instruction.name != "barrier":
+            if instruction.name == "delay" and turned.issuperset(qubits):
+                empty = BoxOp(QuantumCircuit(list(qubits)), annotations=[Twirl()])
+                dressed.append(CircuitInstruction(empty, qubits), copy=False)
+            turned.difference_update(qubits)
+        dressed.append(instruction, copy=False)
+    return dressed
+
+
+def _check_device(device: Qpu) -> None:
     if missing := [name for name in NEEDED if name not in device.target.operation_names]:
         raise InvalidInput(
             f"twirling needs the gates rz and sx; {device.name} lacks {' and '.join(missing)}.",
             1208,
             "Set twirling.enable_gates and twirling.enable_measure to false.",
         )
-    if not gates:
-        return
+
+
+def _check(circuit: QuantumCircuit) -> None:
+    if circuit.has_control_flow_op() or circuit.num_vars:
+        raise InvalidInput(
+            "gate twirling cannot be used with dynamic circuits (circuits with control flow "
+            "operations).",
+            1208,
+            OFF,
+        )
     for instruction in circuit.data:
         if instruction.name in FRACTIONAL:
             at = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)

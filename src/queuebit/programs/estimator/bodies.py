@@ -11,7 +11,7 @@ from qiskit.quantum_info import PauliLindbladMap
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.programs.circuits.decoupling import decouple
-from queuebit.programs.circuits.twirling import Twirled, twirl
+from queuebit.programs.circuits.twirling import TwirledGates, twirl_gates
 from queuebit.programs.estimator.averages import Configuration, Pub
 from queuebit.programs.estimator.extrapolation import fold
 from queuebit.programs.estimator.paulis import Basis
@@ -60,7 +60,7 @@ class Draws(NamedTuple):
 class Body:
     """A PUB's circuit at one noise factor, with its measurement; can be pickled."""
 
-    twirled: Twirled | None
+    twirled: TwirledGates | None
     sites: list[Site]
     """Where noise can be injected."""
     what: Measured
@@ -82,10 +82,9 @@ class Body:
             drawn = np.broadcast_to(own[:, np.newaxis], (len(own), count, own.shape[1]))
         else:
             inputs = {} if injection is None else injection.inputs()
-            draws = self.twirled.draw(own, count, rng, **inputs)
-            drawn = draws.values
+            drawn, told = self.twirled.draw(own, count, rng, **inputs)
             if injection is not None and injection.scale < 0:
-                odd = np.logical_xor.reduce(draws.others[SIGNS], axis=-1)
+                odd = np.logical_xor.reduce(told[SIGNS], axis=-1)
                 weights = injection.gamma * np.where(odd, -1.0, 1.0)
         flips = random_flips(pub.flips_shape, rng, twirled=flipped)
         bases = [
@@ -138,7 +137,7 @@ def _body(circuit: QuantumCircuit, qubits: Sequence[int], settings: Settings, de
     twirled, sites = None, []
     if settings.gates_twirled:
         boxing = INJECTING if settings.injected else {}
-        twirled = twirl(circuit, options.twirling, device, gates=True, measures=False, **boxing)
+        twirled = twirl_gates(circuit, options.twirling, device, **boxing)
         circuit = twirled.circuit
         sites = layers.sites(twirled)
     what = measured(circuit, qubits)

@@ -19,7 +19,7 @@ from samplomatic.annotations import InjectNoise
 from samplomatic.utils import get_annotation, undress_box
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.circuits.twirling import Twirled
+from queuebit.programs.circuits.twirling import TwirledGates
 from queuebit.programs.learner.learning import Layer
 from queuebit.programs.wire.codec import Tagged
 
@@ -53,7 +53,7 @@ Noise = Mapping[Key, PauliLindbladMap]
 """What is known of layers."""
 
 
-def sites(twirled: Twirled) -> list[Site]:
+def sites(twirled: TwirledGates) -> list[Site]:
     """Where noise is injected, in the order of the circuit."""
     found = []
     for instruction in twirled.boxed.data:

@@ -23,7 +23,7 @@ from samplomatic.utils import undress_box
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits
-from queuebit.programs.circuits.twirling import twirl
+from queuebit.programs.circuits.twirling import twirl_gates
 from queuebit.programs.estimator.bodies import INJECTING
 from queuebit.programs.learner import layers, noise_learner_v3
 from queuebit.programs.learner.learning import Layer, Learned, Learning, Noise, Settings
@@ -163,7 +163,7 @@ def _layers(
     found = []
     for number, circuit in enumerate(circuits):
         try:
-            twirled = twirl(circuit, twirling, device, gates=True, measures=False, **INJECTING)
+            twirled = twirl_gates(circuit, twirling, device, **INJECTING)
         except InvalidInput as error:
             raise InvalidInput(f"circuit {number}: {error.message}", error.code) from None
         found.append(layers.sites(twirled))
