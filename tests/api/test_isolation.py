@@ -33,6 +33,7 @@ LISTS = (
     "/backends/fake_manila/status",
     "/instance",
     "/instances/usage",
+    "/usage",
     "/instances/configuration",
     "/analytics/usage",
     "/analytics/usage?user_id=bob",

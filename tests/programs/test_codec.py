@@ -189,6 +189,6 @@ def test_a_job_without_qiskit_runs(run_bytes, manila):
 
 
 def test_a_circuit_must_be_one():
-    assert codec.circuit(QuantumCircuit(1), "PUB 0").num_qubits == 1
-    with pytest.raises(InvalidInput, match="PUB 3: this is not a circuit but list"):
-        codec.circuit([], "PUB 3")
+    assert codec.circuit(QuantumCircuit(1), "PUB 0", None).num_qubits == 1
+    with pytest.raises(InvalidInput, match="PUB 3: this is not a circuit but a list"):
+        codec.circuit([], "PUB 3", None)

@@ -292,7 +292,7 @@ def test_plain_results_hold_lists(run_bytes, encode, perfect):
         ([QuantumCircuit(5), "IIIIZ", None, "1"], "PUB 0, precision: must be a number greater"),
         ([QuantumCircuit(5), "IIIIZ", None, 1e-9], "PUB 0: precision 1e-09 needs more than"),
         ([ansatz(), ["IIIIZ"] * 2, np.zeros((3, 2))], "PUB 0: observables of shape (2,) and par"),
-        ([ansatz(), "IIIIZ"], "PUB 0: no values for the circuit's 2 parameters"),
+        ([ansatz(), "IIIIZ"], "PUB 0: no values for the parameters "),
         ([QuantumCircuit(6), "IIIIIZ"], "PUB 0: The circuit has 6 qubits but"),
     ],
 )

@@ -182,8 +182,8 @@ def test_what_was_measured_is_charged_as_estimated(encode, manila, bell_state):
     [
         ([], "PUB 0 has 0 parts"),
         ([1, 2, 3, 4], "PUB 0 has 4 parts"),
-        ([5], "PUB 0: this is not a circuit but int"),
-        ([turned("a")], "PUB 0: no values for the circuit's 1 parameters"),
+        ([5], "PUB 0: this is not a circuit but a number"),
+        ([turned("a")], "PUB 0: no values for the parameter a"),
         ([turned("a", "b"), [0.1, 0.2, 0.3]], "PUB 0: parameter values of shape (3,); the last"),
         ([turned("a"), [float("nan")]], "PUB 0: a parameter value is not finite"),
         ([turned("a"), ["x"]], "PUB 0: parameter values must be numbers"),

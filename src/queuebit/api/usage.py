@@ -32,6 +32,7 @@ class InstanceUsage(BaseModel):
     usage_limit_reached: bool | None = None
 
 
+@router.get("/usage", response_model=InstanceUsage, summary="Read usage as IBM's guide asks for it")
 @router.get("/instances/usage", response_model=InstanceUsage)
 async def read_usage(call: AnyCall) -> Response:
     """Read what the instance has used in its window, and what it may use.

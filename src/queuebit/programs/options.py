@@ -204,10 +204,17 @@ def refused_experiments(experimental: dict[str, Any] | None) -> Iterator[str]:
             yield from (f"experimental.{group}{name}" for name in names)
 
 
+class Transpilation(_Options):
+    """No effect: circuits run as they come, "ISA circuits". IBM's guides for REST send it."""
+
+    optimization_level: Literal[0, 1] = 1
+
+
 class _Primitive(_Options):
     """What the sampler and the estimator have in common."""
 
     default_shots: Count | None = None
+    transpilation: Transpilation = Transpilation()
     dynamical_decoupling: DynamicalDecoupling = DynamicalDecoupling()
     twirling: Twirling = Twirling()
     simulator: Simulator | None = None

@@ -17,7 +17,8 @@ from queuebit.errors import InvalidInput
 from queuebit.programs.wire import codec
 
 PUBS_MAX = 10_000  # of one job; IBM has no such limit, but nothing here may grow without one
-VERSION = 2  # semantics 6.2: "`version` must be 2"
+VERSIONS = (2, "2")  # semantics 6.2: "`version` must be 2"; IBM's guides for REST send it as text
+NAMES_MAX = 10  # parameters that an error message lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ def frame(params: dict[str, Any], others: Iterable[str]) -> Frame:
     known = {"pubs", "options", "version", "support_qiskit", *others}
     if unknown := sorted(set(params) - known):
         raise InvalidInput(f"params.{unknown[0]}: there is no such parameter.", 1208)
-    if params.get("version", VERSION) != VERSION:
+    if params.get("version", VERSIONS[0]) not in VERSIONS:
         raise InvalidInput(
-            f"params.version is {str(params['version'])[:50]!r}, must be {VERSION}.", 1208
+            f"params.version is {str(params['version'])[:50]!r}, must be {VERSIONS[0]}.", 1208
         )
     pubs = params.get("pubs")
     if not isinstance(pubs, list) or not pubs:
@@ -50,7 +51,7 @@ def frame(params: dict[str, Any], others: Iterable[str]) -> Frame:
     return Frame(pubs, params.get("options"), tagged)
 
 
-def parts(pub: object, number: int, names: Sequence[str], required: int) -> list[Any]:
+def parts(pub: object, number: int, names: Sequence[str], required: int, device: Qpu) -> list[Any]:
     """The parts of one PUB, None for those not given; its circuit decoded."""
     given = list(pub) if isinstance(pub, list) else [pub]
     if not required <= len(given) <= len(names):
@@ -59,16 +60,18 @@ def parts(pub: object, number: int, names: Sequence[str], required: int) -> list
             f"of which the first {required} are required.",
             1208,
         )
-    given[0] = codec.circuit(given[0], f"PUB {number}")
+    given[0] = codec.circuit(given[0], f"PUB {number}", device.dt)
     return given + [None] * (len(names) - len(given))
 
 
 def bindings(circuit: QuantumCircuit, values: object, number: int) -> BindingsArray:
-    """Parameter values of a PUB; the last axis runs over circuit.parameters."""
+    """Parameter values of a PUB: by name, or an array whose last axis is circuit.parameters."""
+    if isinstance(values, dict):
+        return _named(circuit, values, number)
     if values is None:
         if circuit.num_parameters:
             raise InvalidInput(
-                f"PUB {number}: no values for the circuit's {circuit.num_parameters} parameters.",
+                f"PUB {number}: no values for {_names(circuit)}.",
                 1208,
             )
         return BindingsArray()
@@ -78,7 +81,7 @@ def bindings(circuit: QuantumCircuit, values: object, number: int) -> BindingsAr
     if array.shape[-1:] != (circuit.num_parameters,):
         raise InvalidInput(
             f"PUB {number}: parameter values of shape {array.shape}; the last axis must have the "
-            f"length {circuit.num_parameters}, for the circuit's parameters.",
+            f"length {circuit.num_parameters}, for {_names(circuit)}.",
             1208,
         )
     if not prod(array.shape[:-1]):
@@ -86,6 +89,46 @@ def bindings(circuit: QuantumCircuit, values: object, number: int) -> BindingsAr
     if not circuit.num_parameters:
         return BindingsArray(shape=array.shape[:-1])
     return BindingsArray({tuple(circuit.parameters): array})
+
+
+def _named(circuit: QuantumCircuit, values: dict[str, Any], number: int) -> BindingsArray:
+    """Values by the names of parameters, as Qiskit's BindingsArray takes them.
+
+    All arrays have the shape of the sets of values, with or without a last axis of length 1.
+    """
+    names = {parameter.name: parameter for parameter in circuit.parameters}
+    for name in values:
+        if name not in names:
+            raise InvalidInput(
+                f"PUB {number}: the circuit has no parameter {name[:50]!r}, but {_names(circuit)}.",
+                1208,
+            )
+    for name in names:
+        if name not in values:
+            raise InvalidInput(f"PUB {number}: no value for the parameter {name[:50]!r}.", 1208)
+    arrays = {parameter: _array(values[name], number) for name, parameter in names.items()}
+    try:
+        bound = BindingsArray(arrays)
+    except ValueError:
+        shapes = sorted({str(array.shape) for array in arrays.values()})[:NAMES_MAX]
+        raise InvalidInput(
+            f"PUB {number}: parameter values of the shapes {', '.join(shapes)} do not fit "
+            "together; each parameter must have as many values as the others.",
+            1208,
+        ) from None
+    if not prod(bound.shape):
+        raise InvalidInput(f"PUB {number}: there is no set of parameter values.", 1208)
+    return bound
+
+
+def _names(circuit: QuantumCircuit) -> str:
+    """The circuit's parameters in words, in the order of values that come without names."""
+    names = [parameter.name for parameter in circuit.parameters]
+    if not names:
+        return "no parameters"
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    what = "the parameter" if len(names) == 1 else "the parameters"
+    return f"{what} {', '.join(names[:NAMES_MAX])}{more}"
 
 
 def rows(circuit: QuantumCircuit, values: BindingsArray) -> NDArray[np.float64]:

@@ -209,7 +209,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
     circuits, planned, values = [], [], []
     for number, pub in enumerate(frame.pubs):
         names = ("circuit", "parameter values", "shots")
-        circuit, given, own_shots = pubs.parts(pub, number, names, required=1)
+        circuit, given, own_shots = pubs.parts(pub, number, names, required=1, device=device)
         shots = _shots(own_shots, f"PUB {number}, shots") or common
         bound = pubs.bindings(circuit, given, number)
         planned.append(_pub(circuit, bound.shape, shots, options, number))

@@ -1,11 +1,15 @@
-"""Delays that are parameters, which Qiskit's QPY reader leaves in a unit that does not exist.
+"""Delays in dt, the backend's unit of time: the only unit that programs and devices get.
 
-Whatever unit such a delay had, it is read as one in "expr" (qiskit 2.3 to 2.6), and cannot be
-looked at. QPY keeps no units, and the client sends delays in dt; so they are taken for that.
+Delays that are parameters Qiskit's QPY reader leaves in a unit that does not exist. Whatever unit
+such a delay had, it is read as one in "expr" (qiskit 2.3 to 2.6), and cannot be looked at. QPY
+keeps no units, and the client sends delays in dt; so they are taken for that.
 """
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression
+
+from queuebit.devices.target import unit_s
+from queuebit.errors import InvalidInput
 
 
 def mend(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -29,3 +33,22 @@ def _broken(circuit: QuantumCircuit) -> bool:
         else one.name == "delay" and isinstance(one.params[0], ParameterExpression)
         for one in circuit.data
     )
+
+
+def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
+    """`circuit` with every delay as a whole number of `dt` seconds, the nearest; in place.
+
+    InvalidInput for a delay in another unit if the backend has no dt.
+    """
+    for at, one in enumerate(circuit.data):
+        if one.name == "delay" and one.operation.unit != "dt":
+            if dt is None:
+                raise InvalidInput(
+                    "delays must be in dt: the backend does not say how long that is"
+                )
+            seconds = one.operation.duration * unit_s(one.operation.unit, None)
+            circuit.data[at] = CircuitInstruction(Delay(round(seconds / dt), "dt"), one.qubits)
+        elif one.is_control_flow():
+            blocks = [in_dt(block.copy(), dt) for block in one.operation.blocks]
+            circuit.data[at] = one.replace(operation=one.operation.replace_blocks(blocks))
+    return circuit

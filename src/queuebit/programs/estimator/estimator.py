@@ -98,7 +98,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
     settings = settle(options, params.get("resilience_level"))
     common = _precision(params.get("precision"), "params.precision")
     names = ("circuit", "observables", "parameter values", "precision")
-    given = [pubs.parts(pub, i, names, required=2) for i, pub in enumerate(frame.pubs)]
+    given = [pubs.parts(pub, i, names, 2, device) for i, pub in enumerate(frame.pubs)]
     for pub, (circuit, what, *_) in zip(frame.pubs, given, strict=True):
         if isinstance(pub[0], str):
             _widen(circuit, what, device.num_qubits)

@@ -213,7 +213,7 @@ class Done:
 
 def plan(text: bytes, device: Qpu) -> Plan:
     """The job that the parameters' JSON text asks for; InvalidInput if it cannot run."""
-    payload = read(text)
+    payload = read(text, device.dt)
     _check_options(payload)
     if payload.shots > SHOTS_MAX:
         raise InvalidInput(f"params.quantum_program.shots must be at most {SHOTS_MAX}", 1208)

@@ -82,8 +82,11 @@ class Payload:
     """JSON that goes into the result as it came."""
 
 
-def read(text: bytes) -> Payload:
-    """The payload in a JSON text; InvalidInput if it is none."""
+def read(text: bytes, dt: float | None) -> Payload:
+    """The payload in a JSON text for a backend whose `dt` is so many seconds.
+
+    InvalidInput if it is none.
+    """
     params = codec.document(text)
     name = params.get("schema_version")
     if not isinstance(name, str) or name not in VERSIONS:
@@ -95,7 +98,7 @@ def read(text: bytes) -> Payload:
     program = _part(params, "quantum_program", "params")
     passed = program.pop("passthrough_data", None) if name != "v0.1" else None
     _check_depth(passed, 1)
-    circuits = _circuits(program, version)
+    circuits = _circuits(program, version, dt)
     _known_only(params, version)
     model = _model(params, version)
     given = model.quantum_program
@@ -123,7 +126,7 @@ def told_of(number: int) -> Iterator[None]:
         raise InvalidInput(f"item {number}: {error.message}", error.code, error.solution) from None
 
 
-def _circuits(program: Json, version: Version) -> list[QuantumCircuit]:
+def _circuits(program: Json, version: Version, dt: float | None) -> list[QuantumCircuit]:
     """One circuit per item; also looks through all else that is packed."""
     unpacker = Unpacker()
     unpack: Callable[[object, str], bytes] = (
@@ -149,7 +152,8 @@ def _circuits(program: Json, version: Version) -> list[QuantumCircuit]:
                 if isinstance(samplex := item.get("samplex"), dict):
                     samplexes.load(str(samplex.get("samplex_json")))
     if version.together:
-        circuits = _together(_part(program, "circuits", "params.quantum_program"), unpack, version)
+        together = _part(program, "circuits", "params.quantum_program")
+        circuits = _together(together, unpack, version, dt)
     if len(circuits) != len(items):
         raise InvalidInput(
             f"params.quantum_program has {len(items)} items and {len(circuits)} circuits", 1208
@@ -158,7 +162,7 @@ def _circuits(program: Json, version: Version) -> list[QuantumCircuit]:
 
 
 def _together(
-    given: Json, unpack: Callable[[object, str], bytes], version: Version
+    given: Json, unpack: Callable[[object, str], bytes], version: Version, dt: float | None
 ) -> list[QuantumCircuit]:
     """All circuits of a program from one file, or from texts in OpenQASM 3."""
     where = "params.quantum_program.circuits"
@@ -167,7 +171,7 @@ def _together(
         return qpy.load_all(unpack(given.get("b64_data"), where))
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InvalidInput(f"{where}.data must be a list of texts in OpenQASM 3", 1208)
-    return [qasm.load(text) for text in texts]
+    return [qasm.load(text, dt) for text in texts]
 
 
 def _model(params: Json, version: Version) -> Any:

@@ -141,7 +141,9 @@ def _circuits(given: object, device: Qpu) -> list[QuantumCircuit]:
         raise InvalidInput(
             f"{len(given)} circuits; the limit is {CIRCUITS_MAX}", 1208, "Split the job."
         )
-    circuits = [codec.circuit(one, f"circuit {number}") for number, one in enumerate(given)]
+    circuits = [
+        codec.circuit(one, f"circuit {number}", device.dt) for number, one in enumerate(given)
+    ]
     gates = sum(circuit.size() for circuit in circuits)
     if gates > GATES_MAX:
         raise InvalidInput(

@@ -23,6 +23,17 @@ from queuebit.programs.wire.unpack import Unpacker
 
 # What a noise model is written in (docs/programs.md, resilience.layer_noise_model).
 TAGGED = ("NoiseLearnerResult", "LayerError", "PauliLindbladError", "PauliList")
+# What JSON calls the types of its values.
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    int: "a number",
+    float: "a number",
+    complex: "a number",
+    bool: "true or false",
+    type(None): "null",
+    np.ndarray: "an array",
+}
 NESTING_MAX = 64  # lists in lists; observables need one level per axis, and arrays have at most 64
 
 
@@ -45,12 +56,13 @@ def document(params: bytes) -> dict[str, Any]:
     return read
 
 
-def circuit(given: object, where: str) -> QuantumCircuit:
-    """A decoded circuit, or one in OpenQASM 3."""
+def circuit(given: object, where: str, dt: float | None) -> QuantumCircuit:
+    """A decoded circuit, or one in OpenQASM 3, on a backend whose `dt` is so many seconds."""
     if isinstance(given, str):
-        return qasm.load(given)
+        return qasm.load(given, dt)
     if not isinstance(given, QuantumCircuit):
-        raise InvalidInput(f"{where}: this is not a circuit but {type(given).__name__}", 1208)
+        kind = _KINDS.get(type(given), "an object of another type")
+        raise InvalidInput(f"{where}: this is not a circuit but {kind}", 1208)
     return given
 
 
