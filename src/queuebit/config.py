@@ -66,6 +66,8 @@ class BackendConfig(_Frozen):
     """What runs its jobs: "simulated", or the name of a device from outside (docs/devices.md)."""
     snapshot: str | None = None
     """Which snapshot of `qiskit_ibm_runtime.fake_provider` it is like: torino, fez, manila ..."""
+    fractional: bool = False
+    """Whether it also offers those of the gates rx and rzz that the snapshot has data of."""
     options: dict[str, Any] = {}
     """For a device from outside, which says what there is."""
     lanes: int = Field(default=5, ge=1, le=64)
@@ -84,6 +86,8 @@ class BackendConfig(_Frozen):
             raise ValueError("snapshot: is missing")
         if self.device == SIMULATED and self.options:
             raise ValueError("options: are for devices from outside")
+        if self.snapshot is None and self.fractional:
+            raise ValueError("fractional: is for snapshots")
         if self.device != SIMULATED and any(one.drift for one in self.calibrations):
             raise ValueError("calibrations: drift is for simulated devices")
         return self
@@ -318,7 +322,7 @@ def _mock(backend: BackendConfig) -> MockConfig:
 
 def _likeness(mock: MockConfig) -> str:
     """What a mock's checks depend on; equal for backends that may share one."""
-    return mock.model_dump_json(include={"device", "snapshot", "options"})
+    return mock.model_dump_json(include={"device", "snapshot", "fractional", "options"})
 
 
 def _assert_unique(key: str, names: Iterable[str]) -> None:

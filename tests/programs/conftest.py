@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 Run = Callable[..., Any]
 
 
-class _Perfect(Noise):
+class Perfect(Noise):
     """No errors but in the readout: (chance of 1 for 0, of 0 for 1) per qubit."""
 
     misread: Sequence[tuple[float, float]] = ()
@@ -36,7 +36,7 @@ class _Perfect(Noise):
 def perfect_device(misread: Sequence[tuple[float, float]] = ()) -> Device:
     """Manila without errors, but for those of its readout."""
     device = Device(BackendConfig(name="perfect", snapshot="manila"))
-    noise = _Perfect(device.target, device.snapshot)
+    noise = Perfect(device.target, device.snapshot)
     noise.misread = misread
     device.noise = noise
     return device

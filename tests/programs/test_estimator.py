@@ -5,9 +5,8 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.primitives import StatevectorEstimator
+from qiskit.providers.fake_provider import GenericBackendV2
 
-from queuebit.config import BackendConfig
-from queuebit.devices.device import Device
 from queuebit.errors import InvalidInput
 from queuebit.programs import program
 
@@ -256,12 +255,11 @@ def test_a_readout_that_tells_nothing_is_named(run, perfect, monkeypatch):
         run("estimator", perfect, [(QuantumCircuit(5), ["IIIIZ", "IIIZI"])], SEEDED)
 
 
-def test_a_device_without_the_gates_to_measure_with_is_named(encode):
-    device = Device(BackendConfig(name="old", snapshot="essex"))
-    circuit = QuantumCircuit(device.num_qubits)
+def test_a_device_without_the_gates_to_measure_with_is_refused(encode, perfect, monkeypatch):
+    monkeypatch.setattr(perfect, "target", GenericBackendV2(5, ["h", "cx"]).target)
 
-    with pytest.raises(InvalidInput, match="the gates rz and sx; old lacks rz and sx"):
-        program.validate("estimator", encode([(circuit, "Z" * device.num_qubits)]), device)
+    with pytest.raises(InvalidInput, match="the gates rz and sx, or u3, and the backend has cx"):
+        program.validate("estimator", encode([(QuantumCircuit(5), "ZZZZZ")]), perfect)
 
 
 def test_plain_results_hold_lists(run_bytes, encode, perfect):

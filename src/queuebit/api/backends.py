@@ -57,6 +57,7 @@ class DeviceAnswer(BaseModel):
     status: DeviceStatus
     queue_length: int
     qubits: int
+    physical_qubits: int
     is_simulator: bool
     performance_metrics: dict[str, Any] | None = None
     processor_type: dict[str, Any] | None = None

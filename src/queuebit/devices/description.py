@@ -66,6 +66,9 @@ class Given:
             "name": self._configuration["backend_name"],
             "is_simulator": False,
             "qubits": self._configuration["n_qubits"],
+            "physical_qubits": self._configuration.get(
+                "physical_qubits", self._configuration["n_qubits"]
+            ),
         }
 
     @property

@@ -6,6 +6,7 @@ the client package would take seconds and load Qiskit.
 
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 
 from queuebit.config import BackendConfig
 from queuebit.core.model import Calibrated
+from queuebit.devices.configuration import calibrated_fractional, modern, offered, speed
 from queuebit.devices.drift import FAULTY_ERROR, recalibrated
 from queuebit.errors import ConfigError
 
@@ -43,24 +45,24 @@ class Snapshot:
                 f"backend {config.name}: there is no snapshot {config.snapshot!r}; "
                 f"there are: {', '.join(available())}"
             )
+        if config.fractional and not calibrated_fractional(self._raw_properties):
+            raise ConfigError(
+                f"backend {config.name}: fractional: snapshot {config.snapshot!r} has "
+                "no calibrated rx or rzz gate"
+            )
 
     @cached_property
     def configuration(self) -> Json:
         """JSON of GET /backends/{name}/configuration (docs/endpoints.md)."""
-        told: Json = json.loads(self._configuration_file.read_text())
+        told = modern(
+            self._raw_configuration, self._raw_properties, fractional=self._config.fractional
+        )
         told["backend_name"] = self.name
         told["description"] = f"Simulated QPU (Queuebit), after {self.source}"
         # The client opens no session on a simulator, so a simulated QPU is none (decisions 25).
         told["simulator"] = False
         told["local"] = False
         told["online_date"] = _utc(told["online_date"])
-        # What old snapshots lack and IBM's schema or the client's Target asks for.
-        told.setdefault("supported_instructions", ["measure", "delay", *told["basis_gates"]])
-        for key in ("coords", "u_channel_lo", "supported_features"):
-            told.setdefault(key, [])
-        if "processor_type" in told:
-            kind = told["processor_type"]
-            told["processor_type"] = {**kind, "revision": str(kind.get("revision", ""))}
         return told
 
     def properties(self, updated_before: datetime | None = None) -> Json:
@@ -80,11 +82,9 @@ class Snapshot:
     @cached_property
     def source(self) -> str:
         """Which real device, and when: "ibm_torino 1.0.54 as of 2025-02-26T20:26:08.000Z"."""
-        real = json.loads(self._configuration_file.read_text())
-        return (
-            f"{real['backend_name']} {real['backend_version']} "
-            f"as of {self._found['last_update_date']}"
-        )
+        real = self._raw_configuration
+        date = _utc(self._raw_properties["last_update_date"])
+        return f"{real['backend_name']} {real['backend_version']} as of {date}"
 
     @cached_property
     def listing(self) -> Json:
@@ -94,14 +94,13 @@ class Snapshot:
             "name": self.name,
             "is_simulator": False,
             "qubits": configuration["n_qubits"],
+            "physical_qubits": self._physical_qubits,
             "performance_metrics": self._performance(),
         }
         if kind := configuration.get("processor_type"):
             listed["processor_type"] = {"segment": None, **kind}
-        if clops := configuration.get("clops_h"):
-            listed["clops"] = {"type": "hardware", "value": clops}
-        elif clops := configuration.get("clops_v") or configuration.get("clops"):
-            listed["clops"] = {"type": "virtual", "value": clops}
+        if found := speed(configuration):
+            listed["clops"] = found
         return listed
 
     @cached_property
@@ -112,9 +111,10 @@ class Snapshot:
 
     @cached_property
     def _found(self) -> Json:
-        """The snapshot's own properties."""
-        told: Json = json.loads(self._properties_file.read_text())
-        told["backend_name"] = self.name
+        """The snapshot's own properties, of what is offered."""
+        told: Json = self._raw_properties | {"backend_name": self.name}
+        names = offered(self.configuration)
+        told["gates"] = [gate for gate in told["gates"] if gate["gate"] in names]
         told["last_update_date"] = _utc(told["last_update_date"])
         for entry in _entries(told):
             entry["date"] = _utc(entry["date"])
@@ -122,14 +122,36 @@ class Snapshot:
             entry["unit"] = entry["unit"].replace("µ", "u").replace("\u03bc", "u")
         return told
 
+    @cached_property
+    def _raw_configuration(self) -> Json:
+        raw: Json = json.loads(self._configuration_file.read_text())
+        return raw
+
+    @cached_property
+    def _raw_properties(self) -> Json:
+        raw: Json = json.loads(self._properties_file.read_text())
+        return raw
+
+    @property
+    def _physical_qubits(self) -> int:
+        """What the client's class of this snapshot says: Herons count their couplers too."""
+        source = self._properties_file.with_name(f"fake_{self.snapshot}.py").read_text("utf-8")
+        said = re.search(r"^    _physical_qubits = (\d+)$", source, re.MULTILINE)
+        qubits: int = self.configuration["n_qubits"] if said is None else int(said[1])
+        return qubits
+
     def _performance(self) -> Json:
-        """Medians over what works; uncalibrated gates (error 1) would only hide them."""
+        """Errors of what the Target has; uncalibrated gates (error 1) would only hide the rest."""
+        qubits = self._properties["qubits"]
+        working = {qubit for qubit, entries in enumerate(qubits) if _works(entries)}
         gates: list[tuple[float, str, list[int]]] = []
         for gate in self._properties["gates"]:
+            if len(gate["qubits"]) != 2 or not working.issuperset(gate["qubits"]):  # noqa: PLR2004 - a pair
+                continue
             error = _value(gate["parameters"], "gate_error")
-            if len(gate["qubits"]) == 2 and error is not None and error < FAULTY_ERROR:  # noqa: PLR2004 - a pair
+            if error is not None and error < FAULTY_ERROR and _works(gate["parameters"]):
                 gates.append((error, gate["gate"], gate["qubits"]))
-        readout = [_value(qubit, "readout_error") for qubit in self._properties["qubits"]]
+        readout = [_value(qubits[qubit], "readout_error") for qubit in working]
         known = [error for error in readout if error is not None]
         metrics: Json = {}
         if gates:
@@ -176,6 +198,11 @@ def _entries(properties: Json) -> Iterator[Json]:
 
 def _value(entries: list[Json], name: str) -> float | None:
     return next((float(entry["value"]) for entry in entries if entry["name"] == name), None)
+
+
+def _works(entries: list[Json]) -> bool:
+    """Whether a qubit or a gate is operational: it is unless it says that it is not."""
+    return _value(entries, "operational") in (None, 1.0)
 
 
 def _utc(written: str) -> str:

@@ -9,6 +9,7 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.providers import QubitProperties
 from qiskit.transpiler import InstructionProperties, Target
 
+from queuebit.devices.configuration import NON_UNITARY
 from queuebit.devices.snapshot import Json, Snapshot
 from queuebit.errors import InvalidInput
 
@@ -20,7 +21,6 @@ CONTROL_FLOW = {
     "for_loop": ForLoopOp,
     "switch_case": SwitchCaseOp,
 }
-NON_UNITARY = ("measure", "reset", "delay")
 RZZ_BOUNDS = (0.0, math.pi / 2)  # semantics 6.3: "rzz angle in [0, pi/2]"
 _SI = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "GHz": 1e9, "MHz": 1e6, "Hz": 1.0}
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}

@@ -15,7 +15,13 @@ from queuebit.programs.circuits.twirling import TwirledGates, twirl_gates
 from queuebit.programs.estimator.averages import Configuration, Pub
 from queuebit.programs.estimator.extrapolation import fold
 from queuebit.programs.estimator.paulis import Basis
-from queuebit.programs.estimator.readout import Measured, angles, measured, random_flips
+from queuebit.programs.estimator.readout import (
+    Measured,
+    angles,
+    measured,
+    random_flips,
+    turns_by_u3,
+)
 from queuebit.programs.estimator.settings import Settings
 from queuebit.programs.learner import layers
 from queuebit.programs.learner.layers import Site
@@ -140,7 +146,7 @@ def _body(circuit: QuantumCircuit, qubits: Sequence[int], settings: Settings, de
         twirled = twirl_gates(circuit, options.twirling, device, **boxing)
         circuit = twirled.circuit
         sites = layers.sites(twirled)
-    what = measured(circuit, qubits)
+    what = measured(circuit, qubits, by_u3=turns_by_u3(device.target))
     if options.dynamical_decoupling.enable:
         decoupled = decouple(what.circuit, options.dynamical_decoupling, device)
         what = what._replace(circuit=decoupled)

@@ -41,6 +41,8 @@ class Job:
     settings: Settings
     tagged: bool
     num_qubits: int
+    by_u3: bool
+    """How bases are changed: `readout.turns_by_u3`."""
 
     def draw(self, noise: Noise | None) -> tuple[list[Experiment], "Done"]:
         """Circuits, and what makes a result of their bits; `noise` is what is known of layers."""
@@ -66,7 +68,7 @@ class Job:
             drawn.append(draws)
         calibration = self._calibration(rng)
         if calibration is not None:
-            experiments.append(calibration.experiment(self.num_qubits))
+            experiments.append(calibration.experiment(self.num_qubits, by_u3=self.by_u3))
         return experiments, Done(pubs, drawn, calibration, self.settings, self.tagged)
 
     def outline(self, noise: Noise | None) -> list[Experiment]:
@@ -81,7 +83,7 @@ class Job:
                 ]
         calibration = self._calibration(np.random.default_rng(0))
         if calibration is not None:
-            found.append(calibration.experiment(self.num_qubits))
+            found.append(calibration.experiment(self.num_qubits, by_u3=self.by_u3))
         return found
 
     def over_limits(self, noise: Noise | None) -> Iterator[InvalidInput]:

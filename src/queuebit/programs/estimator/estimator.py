@@ -20,6 +20,7 @@ from queuebit.programs.estimator.averages import Pub
 from queuebit.programs.estimator.bodies import bodies
 from queuebit.programs.estimator.estimation import Done, Job, Learns
 from queuebit.programs.estimator.propagated import Propagated, propagated
+from queuebit.programs.estimator.readout import turns_by_u3
 from queuebit.programs.estimator.settings import Settings, settle
 from queuebit.programs.learner import layers, learning
 from queuebit.programs.learner.layers import Noise
@@ -121,7 +122,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
     pubs.check_circuits(circuits, device, values)
-    _check_gates(device)
+    by_u3 = turns_by_u3(device.target)
     made = []
     for i, (circuit, pub) in enumerate(zip(circuits, checked, strict=True)):
         with pubs.told_of(i):
@@ -134,6 +135,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
         settings=settings,
         tagged=frame.tagged,
         num_qubits=device.num_qubits,
+        by_u3=by_u3,
     )
     found = Plan(
         job=job,
@@ -171,15 +173,6 @@ def _add_noise(plan: Plan) -> None:
         ),
         plan.device,
     )
-
-
-def _check_gates(device: Qpu) -> None:
-    if missing := {"rz", "sx"} - set(device.target.operation_names):
-        raise InvalidInput(
-            f"the estimator measures with the gates rz and sx; {device.name} lacks "
-            f"{' and '.join(sorted(missing))}",
-            1517,
-        )
 
 
 def _pub(  # noqa: PLR0913 - the parts of a PUB

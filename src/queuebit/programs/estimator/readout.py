@@ -4,7 +4,8 @@ Every measured qubit gets rz(a) sx rz(b) sx before its measurement, which reads
 
     - Z cos b + X sin b cos a - Y sin b sin a,
 
-so all bases, and outcomes flipped or not, are parameter values of one circuit. Flipping at random
+so all bases, and outcomes flipped or not, are parameter values of one circuit. A device whose basis
+is u1, u2 and u3 does the same by u3(b - pi, 0, a). Flipping at random
 (measurement twirling) makes the readout's errors symmetric, so that a term's expectation value is
 only scaled by them; running the same on |0...0> tells by how much (TREX: van den Berg, Minev,
 Temme, Phys. Rev. A 105, 032620).
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.library import U3Gate
+from qiskit.transpiler import Target
 
 from queuebit.devices.protocol import Experiment
 from queuebit.errors import InvalidInput
@@ -43,8 +46,22 @@ class Measured(NamedTuple):
     """Where the outcomes are among the circuit's classical bits."""
 
 
-def measured(circuit: QuantumCircuit, qubits: Sequence[int]) -> Measured:
-    """`circuit`, then a measurement of `qubits`."""
+def turns_by_u3(target: Target) -> bool:
+    """Whether bases are changed by u3 and not by rz and sx; InvalidInput if by neither."""
+    names = set(target.operation_names)
+    if names >= {"rz", "sx"}:
+        return False
+    if "u3" in names:
+        return True
+    raise InvalidInput(
+        "the estimator measures with the gates rz and sx, or u3, and the backend has "
+        f"{', '.join(sorted(names))}",
+        1517,
+    )
+
+
+def measured(circuit: QuantumCircuit, qubits: Sequence[int], *, by_u3: bool = False) -> Measured:
+    """`circuit`, then a measurement of `qubits`; bases are changed by rz and sx, or by u3."""
     ended = circuit.copy()
     # Longer than any name that is there, and so a new one.
     free = max((p.name for p in circuit.parameters), key=len, default="") + "_"
@@ -56,10 +73,13 @@ def measured(circuit: QuantumCircuit, qubits: Sequence[int]) -> Measured:
     order = {p: i for i, p in enumerate([*circuit.parameters, *first, *second])}
     ended.add_register(register)
     for qubit, a, b, clbit in zip(qubits, first, second, register, strict=True):
-        ended.rz(a, qubit)
-        ended.sx(qubit)
-        ended.rz(b, qubit)
-        ended.sx(qubit)
+        if by_u3:
+            ended.append(U3Gate(b - pi, 0, a), [qubit])
+        else:
+            ended.rz(a, qubit)
+            ended.sx(qubit)
+            ended.rz(b, qubit)
+            ended.sx(qubit)
         ended.measure(qubit, clbit)
     columns = [order[parameter] for parameter in ended.parameters]
     clbits = list(range(circuit.num_clbits, ended.num_clbits))
@@ -90,9 +110,9 @@ class Calibration:
     shots: int
     """Of each randomization."""
 
-    def experiment(self, num_qubits: int) -> Experiment:
+    def experiment(self, num_qubits: int, *, by_u3: bool = False) -> Experiment:
         """What the device shall run."""
-        what = measured(QuantumCircuit(num_qubits), self.qubits)
+        what = measured(QuantumCircuit(num_qubits), self.qubits, by_u3=by_u3)
         values = angles(Basis(0, 0, []), self.qubits, self.flips)
         return Experiment(what.circuit, values[:, what.columns], self.shots)
 
