@@ -106,8 +106,8 @@ def submit(python: Path, service: Service):
 def assert_one_job(told):
     assert told["jobs"] == [told["id"]], told
     assert told["shots"] == 50
-    assert told["usage"] > 0
-    assert told["charged"] == pytest.approx(told["usage"]), told
+    assert told["usage"] >= 2
+    assert told["charged"] == pytest.approx(told["usage"], abs=1), told  # told in whole seconds
 
 
 def test_one_job_however_the_answer_is_lost(service, submit):

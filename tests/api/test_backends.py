@@ -123,7 +123,7 @@ async def test_usage_of_an_instance_is_of_28_days(api: Api):
             "start_time": "2026-08-24T14:00:00.000Z",
             "end_time": "2026-09-21T14:13:20.000Z",
         },
-        "usage_consumed_seconds": 2.1,
+        "usage_consumed_seconds": 3,  # 2.1
     }
     assert api.clock.now() == START
 

@@ -7,6 +7,7 @@ what the client does takes the machine's time.
 import time
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import ceil
 
 import httpx
 import pytest
@@ -151,12 +152,12 @@ def test_a_sessions_usage_runs_while_it_is_active(runtimes, bell):
     of_instance = runtime.usage()["usage_consumed_seconds"] - before
 
     assert session.status() == "In progress, accepting new jobs"
-    assert job.usage() < idle < of_instance  # each was asked for a little later
+    assert job.usage() < idle < of_instance + 1  # each was asked for a little later
     session.close()
     usage = session.usage()
-    assert of_instance < usage == session.usage() == pytest.approx(active_s(session), abs=1e-3)
+    assert of_instance - 1 < usage == session.usage() == pytest.approx(active_s(session), abs=1e-3)
     consumed = runtime.usage()["usage_consumed_seconds"] - before
-    assert consumed == pytest.approx(usage, abs=1e-3)
+    assert consumed == pytest.approx(usage, abs=1)  # told in whole seconds
 
 
 def test_a_batchs_usage_is_that_of_its_jobs_however_long_it_idles(runtimes, bell):
@@ -208,7 +209,7 @@ def test_at_the_usage_limit_a_job_is_accepted_and_waits(runtimes, bell):
         second = sampler.run([bell])
 
     told = runtime.usage()
-    assert told["usage_consumed_seconds"] == first.usage()
+    assert told["usage_consumed_seconds"] == ceil(first.usage())
     assert (told["usage_limit_reached"], told["usage_remaining_seconds"]) == (True, 0)
     period = [instant(told["usage_period"][key]) for key in ("start_time", "end_time")]
     assert timedelta(days=28) <= period[1] - period[0] < timedelta(days=28, hours=1)

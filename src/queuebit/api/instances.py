@@ -40,9 +40,9 @@ class AccountPlan(BaseModel):
     subscription_id: str
     subscription_name: str
     backends: list[str]
-    usage_allocation_seconds: float
-    usage_limit_seconds: float | None = None
-    unallocated_usage_seconds: float
+    usage_allocation_seconds: int
+    usage_limit_seconds: int | None = None
+    unallocated_usage_seconds: int
     max_ttl: int
     interactive_ttl: int
     start_time: str | None = None
@@ -136,8 +136,8 @@ def _account_plan(key: str, tenants: list[Tenant], backends: list[str]) -> Accou
         subscription_id=key,  # there are no subscriptions; a plan is what stands for one
         subscription_name=plan.name,
         backends=backends,
-        usage_allocation_seconds=sum(t.instance.allocation_s for t in tenants),
-        usage_limit_seconds=None if None in limits else sum(limit or 0 for limit in limits),
+        usage_allocation_seconds=round(sum(t.instance.allocation_s for t in tenants)),
+        usage_limit_seconds=None if None in limits else round(sum(limit or 0 for limit in limits)),
         unallocated_usage_seconds=0,
         max_ttl=plan.max_ttl_s,
         interactive_ttl=plan.interactive_ttl_s,

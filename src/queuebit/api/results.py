@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from queuebit.api.accept import preferred
 from queuebit.api.jobs import owned_job
 from queuebit.api.parts import AnyCall, Call, check_role, nothing
 from queuebit.api.times import wire_time, wire_time_or_none
@@ -18,6 +19,7 @@ router = APIRouter(tags=["Jobs"])
 
 # With a charset, or the client's HTTP library reads it as ISO-8859-1.
 _TEXT = "text/plain; charset=utf-8"
+_KINDS = (_TEXT, "application/json")  # of results; the first unless the other is preferred
 # What workers report under IBM's own names stands where IBM has it.
 _IBM_METRICS = (
     "circuits_execution_time_ns",
@@ -88,19 +90,21 @@ class MetricsAnswer(BaseModel):
     "/jobs/{job_id}/results",
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {}}},
+        200: {"content": {"text/plain": {}, "application/json": {}}},
         204: {"description": "None, or none yet"},
     },
 )
-async def read_results(call: AnyCall, job_id: str) -> Response:
+async def read_results(call: AnyCall, request: Request, job_id: str) -> Response:
     """Read a job's result as its program wrote it; of a failed job, the reason as text.
 
-    Never 4xx for a job that exists: the client could not tell its status then (docs/endpoints.md).
+    The JSON is text/plain, which IBM's document names first and QRMI alone takes, unless the header
+    Accept prefers application/json. Never 4xx for a job that exists: the client could not tell its
+    status then (docs/endpoints.md).
     """
     job = await owned_job(call, job_id)
     match job.record.status:
         case JobStatus.COMPLETED:
-            return await _result(call, job)
+            return await _result(call, job, preferred(_KINDS, request.headers.get("accept")))
         case JobStatus.FAILED if job.record.reason is not None:
             return Response(job.record.reason.message, media_type=_TEXT)
         case _:
@@ -136,12 +140,12 @@ async def read_logs(call: AnyCall, job_id: str) -> Response:
     return Response(content, media_type=_TEXT)
 
 
-async def _result(call: Call, job: StoredJob) -> Response:
+async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
     """Answer the result; that of a private job once, and then never again (decisions 24)."""
     payloads, job_id = call.parts.payloads, job.record.id
     if not job.details.private:
         content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
-        return Response(content, media_type="application/json")
+        return Response(content, media_type=media_type)
     check_role(call.tenant, Role.MEMBER)  # to read it is to delete it
     if job_id in call.parts.being_read:
         return nothing()
@@ -153,7 +157,7 @@ async def _result(call: Call, job: StoredJob) -> Response:
         return nothing()
     finally:
         call.parts.being_read.discard(job_id)
-    return Response(content, media_type="application/json")
+    return Response(content, media_type=media_type)
 
 
 async def _place_in_queue(call: Call, job_id: str, position: int | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from queuebit.api import (
     problems,
     results,
     sessions,
+    slashes,
     submit,
     tags,
     tenants,
@@ -64,7 +65,8 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     app.add_middleware(problems.BodyLimit, max_bytes=parts.config.max_body_mb * 2**20)
     app.add_middleware(limits.Limits, config=parts.config)
-    app.add_middleware(observing.Observing)  # the last is the outermost
+    app.add_middleware(observing.Observing)
+    app.add_middleware(slashes.Slashes)  # the last is the outermost
     problems.install(app, _methods)
     pages.install(app)
     app.include_router(health.router)  # before the runtime's, one of whose paths is any one word

@@ -39,6 +39,14 @@ def wire_time_or_none(at: int | None) -> str | None:
     return None if at is None else wire_time(at)
 
 
+def whole_seconds(ms: int) -> int:
+    """Seconds of usage, rounded up: nobody is told that more is left than there is.
+
+    IBM's are whole, and its client's own suite asserts it.
+    """
+    return -(-ms // 1000)
+
+
 def from_wire(at: datetime) -> int:
     """Milliseconds since the epoch; a date without a zone is UTC."""
     if at.tzinfo is None:

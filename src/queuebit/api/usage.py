@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from queuebit import scheduling
 from queuebit.api.identity import plan_id
 from queuebit.api.parts import AnyCall, Call, answer
-from queuebit.api.times import wire_time
+from queuebit.api.times import whole_seconds, wire_time
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Instance
 
@@ -26,9 +26,9 @@ class InstanceUsage(BaseModel):
     instance_id: str
     plan_id: str
     usage_period: Period
-    usage_consumed_seconds: float
-    usage_allocation_seconds: float | None = None
-    usage_limit_seconds: float | None = None
+    usage_consumed_seconds: int
+    usage_allocation_seconds: int | None = None
+    usage_limit_seconds: int | None = None
     usage_limit_reached: bool | None = None
 
 
@@ -49,10 +49,12 @@ async def read_usage(call: AnyCall) -> Response:
             instance_id=call.instance.crn,
             plan_id=plan_id(call.plan),
             usage_period=Period(start_time=wire_time(since), end_time=wire_time(now)),
-            usage_consumed_seconds=used_ms / 1000,
+            usage_consumed_seconds=whole_seconds(used_ms),
             # The client takes it for time that is left; without a limit ours is a weight only.
-            usage_allocation_seconds=None if limit_ms is None else call.instance.allocation_s,
-            usage_limit_seconds=None if limit_ms is None else limit_ms / 1000,
+            usage_allocation_seconds=None
+            if limit_ms is None
+            else round(call.instance.allocation_s),
+            usage_limit_seconds=None if limit_ms is None else round(limit_ms / 1000),
             usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
         )
     )
