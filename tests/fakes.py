@@ -267,13 +267,6 @@ class MemoryStore:
     async def backend_states(self) -> dict[str, BackendState]:
         return dict(self._states)
 
-    async def ended_since(self, since: int) -> list[tuple[Job, bool]]:
-        return [
-            (stored.record, stored.details.private)
-            for stored in self._jobs.values()
-            if stored.record.ended_at is not None and stored.record.ended_at >= since
-        ]
-
     async def known_jobs(self) -> set[str]:
         return set(self._jobs)
 

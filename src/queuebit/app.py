@@ -33,6 +33,7 @@ from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Engine
 from queuebit.engines.watched import WatchedEngine
 from queuebit.errors import ConfigError
+from queuebit.patience import until_done
 from queuebit.runner import Runner, clear_up
 from queuebit.store.database import Database, Loaded
 from queuebit.store.payloads import Payloads
@@ -157,13 +158,12 @@ class Service:
         folder = config.data / "payloads"
         payloads = Payloads(folder)
         self.database = Database(config.database_url)
-        await self.database.open()
+        await until_done(self.database.open, "open database", most_s=config.database_wait_s)
         stack.push_async_callback(self.database.close)
         identity, self.key = await open_identity(config, self.database.tenants)
         loaded = await self.database.load()
         _check_backends(config, loaded)
-        await asyncio.to_thread(payloads.sweep, await self.database.known_jobs())
-        await clear_up(self.database, payloads, loaded.last_at)
+        await clear_up(self.database, payloads)
         clock = self._clock or _clock(config, loaded)
         owned = identity.directory.instances.values()
         instances = scheduling.instances([one.config for one in owned], config.plans)
@@ -202,6 +202,7 @@ class Service:
             last_at=loaded.last_at,
             times=runner.times,
             metrics=watch.metrics,
+            patience_s=config.database_wait_s,
         )
         runner.bind(self.driver.send, self.driver.calibrated)
         repeats = Repeats(payloads)

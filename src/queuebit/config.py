@@ -214,6 +214,8 @@ class Config(WatchingConfig, LimitingConfig, _Frozen):
     """Folder of the database, the payloads, the key and the certificate."""
     database: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
+    database_wait_s: float = Field(default=60, ge=0, le=86_400)
+    """How long a start and a save wait for a database that is away, or for a full disk."""
     workers: int = Field(default=0, ge=0, le=256)
     """Worker processes; 0: as many as there are processors, at least 2 and at most 5."""
     worker_memory_mb: int = Field(default=0, ge=0)

@@ -13,13 +13,16 @@ from queuebit.core.events import Command, Event, Restarted, Step, Tick
 from queuebit.core.explain import Explanation, explain, explain_workload
 from queuebit.core.model import FINAL, Calibrated, Job, JobStatus, Record
 from queuebit.core.scheduler import Scheduler
-from queuebit.errors import ServiceFault
+from queuebit.errors import ServiceFault, Unavailable
 from queuebit.foresight import Foreseen, Foresight
 from queuebit.metrics import Metrics
+from queuebit.patience import until_done
 from queuebit.stage_times import StageTimes
 from queuebit.store.audit import Entry
 from queuebit.store.details import Details
 
+PATIENCE_S = 60.0  # for a save that fails for a passing reason; then the process ends
+STALLED_AFTER_S = 5.0  # of one save: then nobody new is let wait for the next
 INBOX_MAX = 10_000  # events decided in one save; the rest waits for the next
 
 
@@ -47,6 +50,7 @@ class _Letter:
     event: Event
     details: Details | None
     entry: Entry | None
+    patient: bool
     reply: asyncio.Future[Step]
 
 
@@ -63,11 +67,13 @@ class Driver:
         last_at: int = 0,
         times: StageTimes | None = None,
         metrics: Metrics | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Go on from `last_at`, the latest instant on record: the clock may be behind it by now.
 
         `times` tells how long stages last, for looking ahead; None: what is usual. `metrics` is
-        told what was decided; None: nobody wants to know.
+        told what was decided; None: nobody wants to know. `patience_s` is how long a save is tried
+        that fails for a passing reason.
         """
         self._scheduler = scheduler
         self._store = store
@@ -78,6 +84,9 @@ class Driver:
         self._now = last_at
         self._started = self._stopped = False
         self._saving: Mapping[str, Record] = {}  # decided, but not yet to be seen by readers
+        self._patience_s = patience_s
+        self._save_began_s: float | None = None  # None: no save is under way
+        self._save_fails = False
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
         self._foresight = Foresight(scheduler, times or StageTimes())
         self._metrics = metrics
@@ -89,17 +98,32 @@ class Driver:
         """False before the first and after the last decision: nothing moves then."""
         return self._started and not self._stopped
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the database takes no saves at present."""
+        if self._save_began_s is None:
+            return False
+        return self._save_fails or time.monotonic() - self._save_began_s > STALLED_AFTER_S
+
     async def send(
-        self, event: Event, details: Details | None = None, entry: Entry | None = None
+        self,
+        event: Event,
+        details: Details | None = None,
+        entry: Entry | None = None,
+        *,
+        patient: bool = True,
     ) -> Step:
         """Have `event` decided and saved, with `details` and `entry` unless it is refused.
 
         On return everything is durable and the commands are under way. Raises ServiceFault if the
-        driver stopped before; then the event may or may not have been saved.
+        driver stopped before; then the event may or may not have been saved. Unless `patient`,
+        raises Unavailable while no save succeeds; then the event was not even looked at.
         """
         if self._stopped:
             raise ServiceFault("the service has stopped")
-        letter = _Letter(event, details, entry, asyncio.get_running_loop().create_future())
+        if self.is_stalled and not patient:
+            raise _unavailable()
+        letter = _Letter(event, details, entry, patient, asyncio.get_running_loop().create_future())
         self._inbox.append(letter)
         self._mail.set()
         return await letter.reply
@@ -144,7 +168,7 @@ class Driver:
         If a save fails this raises, and the process must stop: memory is then ahead of the store,
         and a restart from the store is the only true state.
         """
-        letters = [_Letter(Restarted(self._now or None), None, None, _unheard())]
+        letters = [_own(Restarted(self._now or None))]
         try:
             while True:
                 await self._decide(letters)
@@ -180,9 +204,7 @@ class Driver:
         save_s = None
         if changed or details or entries:
             self._saving = changed
-            began_s = time.perf_counter()
-            await self._store.save(list(changed.values()), details, entries)
-            save_s = time.perf_counter() - began_s
+            save_s = await self._save(list(changed.values()), details, entries)
             self._saving = {}
         if self._metrics is not None:
             commands = chain.from_iterable(step.commands for _, step in decided)
@@ -199,13 +221,40 @@ class Driver:
                 if ended is not None:
                     ended.set()
 
+    async def _save(
+        self, records: list[Record], details: list[Details], entries: list[Entry]
+    ) -> float:
+        """Save, if need be again and again; how many seconds it took."""
+        self._save_began_s = began_s = time.monotonic()
+        try:
+            await until_done(
+                lambda: self._store.save(records, details, entries),
+                "save",
+                most_s=self._patience_s,
+                failed=lambda _: self._stall(),
+            )
+        finally:
+            self._save_began_s, self._save_fails = None, False
+        return time.monotonic() - began_s
+
+    def _stall(self) -> None:
+        """Let nobody wait who can come again later."""
+        self._save_fails = True
+        kept: deque[_Letter] = deque()
+        for letter in self._inbox:
+            if letter.patient:
+                kept.append(letter)
+            elif not letter.reply.done():
+                letter.reply.set_exception(_unavailable())
+        self._inbox = kept
+
     async def _letters(self) -> list[_Letter]:
         """All that is in the inbox, or a Tick when a deadline comes first."""
         if not self._inbox:
             self._mail.clear()
             await self._wait(self._scheduler.next_deadline())
         if not self._inbox:
-            return [_Letter(Tick(), None, None, _unheard())]
+            return [_own(Tick())]
         return [self._inbox.popleft() for _ in range(min(len(self._inbox), INBOX_MAX))]
 
     async def _wait(self, due: int | None) -> None:
@@ -220,6 +269,10 @@ class Driver:
                 wait.cancel()
 
 
-def _unheard() -> asyncio.Future[Step]:
-    """A reply that nobody waits for."""
-    return asyncio.get_running_loop().create_future()
+def _own(event: Event) -> _Letter:
+    """An event of our own: nobody waits for the reply."""
+    return _Letter(event, None, None, True, asyncio.get_running_loop().create_future())
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The service's database does not answer.")

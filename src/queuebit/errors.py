@@ -3,14 +3,19 @@
 QueuebitError
 ├── ConfigError         the operator's configuration is wrong
 ├── ServiceFault        our own failure: never the user's, never charged
+│   ├── Unavailable     503: the service cannot do it now; nothing of it was done
+│   └── DamagedPayload  a job's file on the disk is not what was written
+│       └── MissingPayload
 └── RequestError        the user's mistake, told as IBM's API tells it
     ├── InvalidInput    400
     ├── Unauthorized    401
     ├── Forbidden       403
     ├── NotFound        404
     ├── Conflict        409
+    ├── Gone            410
     ├── TooLarge        413
-    └── TooManyRequests 429
+    ├── TooManyRequests 429
+    └── StorageFull     507
 """
 
 
@@ -32,6 +37,18 @@ class ConfigError(QueuebitError):
 
 class ServiceFault(QueuebitError):
     """The service failed, not the user: the job is not charged."""
+
+
+class Unavailable(ServiceFault):
+    """The service cannot do it now, and has done nothing of it: another try makes sense."""
+
+
+class DamagedPayload(ServiceFault):
+    """A file of a job is not what was written; the message names both."""
+
+
+class MissingPayload(DamagedPayload, FileNotFoundError):
+    """A file of a job is not there."""
 
 
 class RequestError(QueuebitError):
@@ -83,6 +100,12 @@ class Conflict(RequestError):
     status = 409
 
 
+class Gone(RequestError):
+    """It was there, and is no more."""
+
+    status = 410
+
+
 class TooLarge(RequestError):
     """The request is over a size limit."""
 
@@ -100,3 +123,9 @@ class TooManyRequests(RequestError):
         super().__init__(message, code, solution)
         self.args = (message, code, solution, retry_after_s)
         self.retry_after_s = retry_after_s
+
+
+class StorageFull(RequestError):
+    """There is no room for what the request would keep."""
+
+    status = 507

@@ -1,9 +1,10 @@
 """Carries out the scheduler's commands: has stages run, and tells the driver how they ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, assert_never
+from typing import Any, Protocol, TypeVar, assert_never
 
 from queuebit.clock import Clock
 from queuebit.core.events import (
@@ -17,14 +18,17 @@ from queuebit.core.events import (
     Step,
     StopJob,
 )
-from queuebit.core.model import Calibrated, Job, Stage
-from queuebit.engines.task import Engine, Outcome, Task
+from queuebit.core.model import FINAL, Calibrated, Job, Reason, Stage
+from queuebit.engines.task import CODE_TEMPORARY, Engine, Outcome, Task
+from queuebit.errors import QueuebitError
+from queuebit.patience import PAUSE_MAX_S, PAUSE_MIN_S, until_done
 from queuebit.stage_times import StageTimes
 from queuebit.store.database import StoredJob
 from queuebit.store.payloads import Payloads, leftovers
 
-# Clearing up takes a moment. This is much more, for clocks that run fast.
-CLEARED_WITHIN_MS = 86_400_000
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class JobReader(Protocol):
@@ -35,13 +39,6 @@ class JobReader(Protocol):
 
     async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         """Add to the job's metrics."""
-
-
-class EndedJobs(Protocol):
-    """The part of the store that tells what to clear up after."""
-
-    async def ended_since(self, since: int) -> list[tuple[Job, bool]]:
-        """The jobs that ended at `since` or later, and whether each is private."""
 
 
 @dataclass(slots=True)
@@ -95,7 +92,7 @@ class Runner:
         self._calibrated = calibrated
 
     async def run(self) -> None:
-        """Own every stage's task, until cancelled; raises if our own work with the store fails."""
+        """Own every stage's task, until cancelled."""
         async with asyncio.TaskGroup() as self._group:
             await asyncio.Event().wait()
 
@@ -124,9 +121,23 @@ class Runner:
         self._group.create_task(self._clear(job, running))
 
     async def _run_stage(self, command: RunStage) -> None:
-        stored = await self._database.job(command.job_id)
+        assert self._send is not None
+        try:
+            news = await self._news_of(command)
+        except Exception as error:  # it may cost this job, and nobody else
+            log.exception("stage failed", extra={"job": command.job_id})
+            what = str(error) if isinstance(error, QueuebitError) else type(error).__name__
+            message = f"The stage {command.stage} could not be run: {what}"
+            reason = Reason(message=message, code=CODE_TEMPORARY)
+            news = _news(command, Outcome(error=reason, service_fault=True))
+        if news is not None:
+            await self._send(news)
+
+    async def _news_of(self, command: RunStage) -> Event | None:
+        """Run a stage; how it ended. None: the job is gone."""
+        stored = await until_done(lambda: self._database.job(command.job_id), "job")
         if stored is None:  # cancelled and deleted already; the command to stop is on its way
-            return
+            return None
         assert self._calibrated is not None
         task = Task(
             job_id=command.job_id,
@@ -137,7 +148,7 @@ class Runner:
             calibrated=self._calibrated(stored.record.backend),
         )
         began_at = self._clock.now()
-        outcome = await self._engine.run(task)
+        outcome = await self._outcome(task)
         running = self._running[command.job_id]
         running.log += outcome.log
         running.metrics.update(outcome.metrics)
@@ -148,8 +159,17 @@ class Runner:
         if outcome.error is not None or command.stage is Stage.FINISH:
             # Before the end is told: who sees the job final sees all of its log and metrics.
             await self._tell(command.job_id, running)
-        assert self._send is not None
-        await self._send(_news(command, outcome))
+        return _news(command, outcome)
+
+    async def _outcome(self, task: Task) -> Outcome:
+        """Run `task`, again and again while the system lacks what it needs."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            outcome = await self._engine.run(task)
+            if not outcome.held:
+                return outcome
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_MAX_S, 2 * pause_s)
 
     async def _real_time(self, job: Job, usage_ms: int) -> dict[str, Any]:
         """Wait until the real QPU would have been done; what to tell of it beside `quantum_ms`."""
@@ -169,28 +189,54 @@ class Runner:
         """Keep the log and the metrics of all stages that there were."""
         running.told = True
         if running.log:
-            content = "".join(f"{line}\n" for line in running.log).encode()
-            await asyncio.to_thread(self._payloads.write, job_id, "log", content, durable=False)
-        await self._database.add_metrics(job_id, running.metrics)
+            content = "".join(f"{line}\n" for line in running.log).encode("utf-8", "replace")
+            await until_done(lambda: self._write_log(job_id, content), "log of a job")
+        await until_done(lambda: self._database.add_metrics(job_id, running.metrics), "metrics")
+
+    async def _write_log(self, job_id: str, content: bytes) -> None:
+        await _whole(asyncio.to_thread(self._payloads.write, job_id, "log", content, durable=False))
 
     async def _clear(self, job: Job, running: _Running | None) -> None:
-        stored = await self._database.job(job.id)
-        if stored is None:  # deleted meanwhile
-            return
-        stopped = running is not None and not running.told
-        if running is not None and stopped and (running.log or running.metrics):
-            await self._tell(job.id, running)
-        names = leftovers(job, private=stored.details.private)
-        await asyncio.to_thread(self._payloads.discard, job.id, names)
+        try:
+            if running is not None:  # what its worker still writes comes before
+                await asyncio.wait({running.work})
+            stored = await until_done(lambda: self._database.job(job.id), "job")
+            untold = running is not None and not running.told and (running.log or running.metrics)
+            if running is not None and stored is not None and untold:
+                await self._tell(job.id, running)
+            if stored is not None:  # else it was deleted meanwhile
+                names = leftovers(job, private=stored.details.private)
+                await asyncio.to_thread(self._payloads.discard, job.id, names)
+            await asyncio.to_thread(self._payloads.settle, job.id)
+        except Exception:  # the next start does it
+            log.exception("a job cannot be cleared up after", extra={"job": job.id})
 
 
-async def clear_up(database: EndedJobs, payloads: Payloads, last_at: int) -> None:
-    """Clear up after the jobs whose service died just after their ends were saved.
+async def clear_up(database: JobReader, payloads: Payloads) -> None:
+    """Clear up after the jobs that something was under way with when their service died.
 
-    `last_at` is the latest instant on record. For the start of the service, while nobody writes.
+    For the start of the service, while nobody writes.
     """
-    for job, private in await database.ended_since(last_at - CLEARED_WITHIN_MS):
-        await asyncio.to_thread(payloads.discard, job.id, leftovers(job, private=private))
+    for job_id in await asyncio.to_thread(payloads.marked):
+        stored = await database.job(job_id)
+        if stored is None:
+            await asyncio.to_thread(payloads.delete, job_id)
+        elif stored.record.status not in FINAL:
+            await asyncio.to_thread(payloads.empty_work, job_id)
+        else:
+            names = leftovers(stored.record, private=stored.details.private)
+            await asyncio.to_thread(payloads.discard, job_id, names)
+            await asyncio.to_thread(payloads.settle, job_id)
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` to its end though the caller is cancelled: a thread cannot be cut off."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _news(command: RunStage, outcome: Outcome) -> Event:

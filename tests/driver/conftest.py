@@ -1,6 +1,7 @@
 """A driver among fakes: a virtual clock, a store in memory, a runner that only takes notes."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -24,9 +25,11 @@ class MemoryStore:
         self.records: dict[str, Record] = {}
         self.details: list[str] = []
         self.saves: list[list[str]] = []
-        self.may_save = asyncio.Event()
+        self.may_save, self.failed = asyncio.Event(), asyncio.Event()
         self.may_save.set()
         self.broken = False
+        self.away = 0
+        """Saves that will fail for a passing reason."""
 
     async def save(
         self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
@@ -34,6 +37,10 @@ class MemoryStore:
         await self.may_save.wait()
         if self.broken:
             raise OSError("disk full")
+        if self.away:
+            self.away -= 1
+            self.failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.records |= {record.id: record for record in records}
         self.details += [one.id for one in details]
         self.saves.append([record.id for record in records])
@@ -69,7 +76,9 @@ class Service:
         self.store.records = {record.id: record for record in records}
         self.runner = ScriptedRunner(self.store)
         self.scheduler = Scheduler(BACKENDS, records)
-        self.driver = Driver(self.scheduler, self.store, self.runner, self.clock, last_at=last_at)
+        self.driver = Driver(
+            self.scheduler, self.store, self.runner, self.clock, last_at=last_at, patience_s=2
+        )
 
     def job(self, job_id: str) -> Job:
         job = self.store.records[job_id]

@@ -16,7 +16,7 @@ from queuebit.core.events import (
     WorkloadOpened,
 )
 from queuebit.core.model import JobStatus, Mode, Stage, WorkloadState
-from queuebit.errors import ServiceFault
+from queuebit.errors import ServiceFault, Unavailable
 from queuebit.store.details import JobDetails
 
 
@@ -156,6 +156,53 @@ async def test_a_save_that_fails_stops_the_driver_and_nothing_is_done(service):
             await sender
     with pytest.raises(ServiceFault, match="stopped"):
         await service.driver.send(submit("c"))
+
+
+async def test_a_save_that_fails_for_a_passing_reason_is_tried_again(service):
+    """Who can come again is told so at once; what was decided, and news of stages, waits."""
+    async with service.running():
+        service.store.away = 3
+        decided = asyncio.create_task(service.driver.send(submit("a"), details("a"), patient=False))
+        await service.store.failed.wait()
+        news = asyncio.create_task(service.driver.send(ended("a", Stage.PREPARE)))
+        with pytest.raises(Unavailable):
+            await service.driver.send(submit("b"), details("b"), patient=False)
+        assert service.driver.is_stalled
+
+        assert (await decided).refusal is None
+        await news
+        assert not service.driver.is_stalled
+        assert service.job("a").stage is Stage.QUANTUM
+        assert "b" not in service.store.records
+        await service.driver.send(submit("b"), details("b"), patient=False)
+
+
+async def test_who_waits_for_the_next_save_is_told_when_this_one_fails(service):
+    async with service.running():
+        service.store.may_save.clear()
+        decided = asyncio.create_task(service.driver.send(submit("a"), details("a"), patient=False))
+        await service.settled()
+        waiting = asyncio.create_task(service.driver.send(submit("b"), details("b"), patient=False))
+        await service.settled()
+        service.store.away = 1
+        service.store.may_save.set()
+
+        with pytest.raises(Unavailable):
+            await waiting
+        await decided
+        assert "b" not in service.store.records
+
+
+async def test_a_save_that_fails_for_too_long_stops_the_driver(service):
+    run = asyncio.create_task(service.driver.run())
+    await service.settled()
+    service.store.away = 1_000
+    sender = asyncio.create_task(service.driver.send(submit("a"), details("a")))
+
+    with pytest.raises(OSError, match="No space left"):
+        await run
+    with pytest.raises(ServiceFault, match="stopped"):
+        await sender
 
 
 async def test_who_waits_when_the_driver_is_stopped_is_told(service):

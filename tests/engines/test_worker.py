@@ -119,7 +119,8 @@ def test_our_own_failure_is_a_service_fault_whose_traceback_only_the_log_has(wor
     outcome = worker.run(a_task(Stage.QUANTUM))  # nothing was prepared
 
     assert outcome.service_fault
-    assert outcome.error == Reason(message="The stage quantum failed: FileNotFoundError", code=9999)
+    what = "The file prepared.1 of job a is missing."
+    assert outcome.error == Reason(message=f"The stage quantum failed: {what}", code=9999)
     assert "prepared.1" in caplog.text
 
 

@@ -102,6 +102,7 @@ async def delete_job(process: ServiceProcess, job_id: str) -> bool:
         return True
     if stored.record.status not in FINAL:
         return False
+    await asyncio.to_thread(process.payloads.mark, job_id)
     await process.store.delete_job(job_id)
     await asyncio.to_thread(process.payloads.delete, job_id)
     return True

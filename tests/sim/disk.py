@@ -29,10 +29,12 @@ class MemoryPayloads(Payloads):
     def __init__(self) -> None:
         super().__init__(Path("/nowhere"))
         self.files: dict[tuple[str, str], bytes] = {}
+        self._marked: dict[str, None] = {}
 
     def write(self, job_id: str, name: str, content: bytes, *, durable: bool) -> None:
         self._path(job_id, name)  # refuses what is no name
         self.files[job_id, name] = bytes(content)
+        self.mark(job_id)
 
     def read(self, job_id: str, name: str) -> bytes:
         self._path(job_id, name)
@@ -49,6 +51,20 @@ class MemoryPayloads(Payloads):
     def delete(self, job_id: str) -> None:
         self._path(job_id, "params")
         self.discard(job_id, self.names(job_id))
+        self._marked.pop(job_id, None)
+
+    def mark(self, job_id: str) -> None:
+        self._marked[job_id] = None
+
+    def marked(self) -> list[str]:
+        return list(self._marked)
+
+    def empty_work(self, job_id: str) -> None:
+        self.discard(job_id, [n for n in self.names(job_id) if n.startswith(("prepared", "raw"))])
+
+    def settle(self, job_id: str) -> None:
+        self.empty_work(job_id)
+        self._marked.pop(job_id, None)
 
     def sweep(self, known: AbstractSet[str]) -> int:
         orphans = {job_id for job_id, _ in self.files} - known

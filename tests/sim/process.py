@@ -186,8 +186,7 @@ class ServiceProcess(Process):
     async def _run(self) -> None:
         """Do what `Service._serve` does, in its order."""
         loaded = await self.disk.load()
-        await asyncio.to_thread(self.payloads.sweep, await self.disk.known_jobs())
-        await clear_up(self.disk, self.payloads, loaded.last_at)
+        await clear_up(self.disk, self.payloads)
         self.scheduler = WatchedScheduler(
             self.weather.backends,
             loaded.records,

@@ -208,6 +208,7 @@ class _World:
         check_promises(self._promises, disk.seen)
         for job in disk.every_job:
             assert job.status in FINAL, f"{job.id} never ended"
+            assert job.reason is None or "could not be run" not in job.reason.message
             self._check_payloads(job)
         for workload in disk.every_workload:
             assert workload.state is WorkloadState.CLOSED

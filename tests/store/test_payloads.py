@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from queuebit.errors import DamagedPayload, MissingPayload
 from queuebit.store.payloads import Payloads
 
 BAD_NAMES = [
@@ -25,6 +26,16 @@ BAD_NAMES = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "data" / "payloads"
+
+
+def stored(folder: Path) -> list[str]:
+    """Every file, and every folder but those that only mark a job."""
+    found = [path for path in folder.rglob("*") if path.is_file() or path.parent == folder]
+    return sorted(
+        str(path.relative_to(folder))
+        for path in found
+        if path.is_file() or not (path.name == ".work" or list(path.iterdir()))
+    )
 
 
 @pytest.fixture
@@ -101,7 +112,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_litter(payloads: Paylo
         payloads.write("j1", "params", "no bytes", durable=True)  # type: ignore[arg-type]
 
     assert payloads.read("j1", "params") == b"old"
-    assert sorted(path.name for path in folder.rglob("*")) == ["j1", "params"]
+    assert stored(folder) == ["j1/params"]
 
 
 def test_a_durable_write_flushes_the_file_before_it_has_its_name_and_then_the_names(
@@ -142,7 +153,7 @@ def test_delete_forgets_one_job_and_no_other(payloads: Payloads, folder: Path):
 
     with pytest.raises(FileNotFoundError):
         payloads.read("j1", "params")
-    assert [path.name for path in folder.iterdir()] == ["j11"]
+    assert stored(folder) == ["j11/params"]
     assert payloads.read("j11", "params") == b"y"
 
 
@@ -169,7 +180,7 @@ def test_sweep_forgets_unknown_jobs(payloads: Payloads, folder: Path):
 
     assert payloads.sweep({"known", "without payload"}) == 2
 
-    assert [path.name for path in folder.iterdir()] == ["known"]
+    assert stored(folder) == ["known/params"]
     assert payloads.read("known", "params") == b"known"
 
 
@@ -182,7 +193,7 @@ def test_sweep_removes_what_a_crash_left(payloads: Payloads, folder: Path):
 
     payloads.sweep({"j1"})
 
-    assert [path.name for path in folder.rglob("*")] == ["j1", "params"]
+    assert stored(folder) == ["j1/params"]
 
 
 def test_sweep_leaves_what_is_not_ours(payloads: Payloads, folder: Path):
@@ -225,14 +236,14 @@ def test_what_comes_in_parts_is_seen_when_it_is_whole(payloads: Payloads, folder
         writer.commit(durable=True)
 
     assert payloads.read("j1", "params") == b"one two"
-    assert [path.name for path in folder.iterdir()] == ["j1"]
+    assert stored(folder) == ["j1/params"]
 
 
 def test_what_was_begun_and_given_up_leaves_nothing(payloads: Payloads, folder: Path):
     with payloads.writer("j1", "params") as writer:
         writer.write(b"half")
 
-    assert list(folder.iterdir()) == []
+    assert stored(folder) == []
 
 
 def test_what_is_being_read_is_read_to_its_end(payloads: Payloads):
@@ -245,3 +256,78 @@ def test_what_is_being_read_is_read_to_its_end(payloads: Payloads):
 
     with pytest.raises(FileNotFoundError):
         payloads.open("j1", "result.1")
+
+
+# -- what the disk does to a file
+
+
+DAMAGE = {
+    "cut in half": lambda content: content[: len(content) // 2],
+    "cut by a byte": lambda content: content[:-1],
+    "empty": lambda _: b"",
+    "without its beginning": lambda content: content[1:],
+    "longer": lambda content: content + b"\0",
+    "one bit": lambda content: content[:-3] + bytes([content[-3] ^ 1]) + content[-2:],
+    "other bytes": lambda content: os.urandom(len(content)),
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("name", ["params", "raw.1", "result.1"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_named_and_never_read(payloads: Payloads, folder: Path, name, damage):
+    payloads.write("j1", name, b'{"a": {}}', durable=True)
+    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(DamagedPayload, match=f"{name} of job j1 is damaged"):
+        payloads.read("j1", name)
+
+
+def test_a_missing_file_is_named(payloads: Payloads):
+    with pytest.raises(MissingPayload, match=r"result.1 of job j1 is missing"):
+        payloads.read("j1", "result.1")
+
+
+def test_files_of_an_earlier_queuebit_are_read(payloads: Payloads, folder: Path):
+    """They have no header; one that was cut off is no object any more."""
+    (folder / "j1").mkdir(parents=True)
+    (folder / "j1" / "params").write_bytes(b'{"pubs": []}')
+    (folder / "j1" / "log").write_bytes(b"two\nlines\n")
+    (folder / "j1" / "result.1").write_bytes(b'{"results": [')
+
+    assert payloads.read("j1", "params") == b'{"pubs": []}'
+    assert payloads.read("j1", "log") == b"two\nlines\n"
+    with pytest.raises(DamagedPayload):
+        payloads.read("j1", "result.1")
+
+
+# -- what is under way
+
+
+def test_a_job_is_marked_from_its_first_file_until_it_is_settled(payloads: Payloads):
+    payloads.write("j1", "params", b"x", durable=True)
+    payloads.write("j1", "raw.1", b"x", durable=False)
+    payloads.write("j2", "params", b"x", durable=True)
+    payloads.settle("j2")
+
+    assert payloads.marked() == ["j1"]
+    payloads.empty_work("j1")
+    assert payloads.marked() == ["j1"]
+    assert payloads.read("j1", "params") == b"x"
+    with pytest.raises(FileNotFoundError):
+        payloads.read("j1", "raw.1")
+
+    payloads.settle("j1")
+    assert payloads.marked() == []
+
+
+def test_what_says_that_a_submission_was_not_answered_outlives_its_job_s_end(payloads: Payloads):
+    payloads.write("j1", "submission", b"x", durable=False)
+    payloads.settle("j1")
+
+    assert payloads.marked() == ["j1"]
+    assert payloads.read("j1", "submission") == b"x"
+    payloads.discard("j1", ["submission"])
+    payloads.settle("j1")
+    assert payloads.marked() == []

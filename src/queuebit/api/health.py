@@ -84,6 +84,8 @@ async def _reason(parts: Parts) -> Reason | None:
     staff = parts.watch.staff() if parts.watch.staff is not None else None
     if staff is not None and not staff.pids:
         return "no workers"
+    if parts.driver.is_stalled:
+        return "database"
     return await parts.watch.storage.look(parts.database, parts.config)
 
 

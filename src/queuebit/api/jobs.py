@@ -1,6 +1,7 @@
 """Jobs: list, read, cancel, tag, delete; `submit` and `results` have the rest."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,8 +22,10 @@ from queuebit.api.times import Instant, from_wire_or_none, wire_time
 from queuebit.api.trail import entries
 from queuebit.core.events import JobCancelRequested
 from queuebit.core.model import FINAL, Job, JobStatus
-from queuebit.errors import Conflict, InvalidInput, NotFound, advised
+from queuebit.errors import Conflict, DamagedPayload, InvalidInput, NotFound, advised
 from queuebit.store.database import JobQuery, StoredJob
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["Jobs"])
 
@@ -173,7 +176,8 @@ async def delete_job(call: AnyCall, job_id: str) -> Response:
             JOB_NOT_FINAL,
             "Cancel it, or wait for its end.",
         )
-    # In this order: a payload without a record is swept at the next start, not the reverse.
+    # In this order: the next start deletes a marked payload without a record, not the reverse.
+    await asyncio.to_thread(call.parts.payloads.mark, job_id)
     await call.parts.database.delete_job(job_id, entries("job.delete", job_id))
     await asyncio.to_thread(call.parts.payloads.delete, job_id)
     return nothing()
@@ -269,12 +273,16 @@ def check_tags(tags: list[str]) -> None:
 
 
 async def _params(call: Call, job: StoredJob) -> bytes:
-    """Read what the job was sent with; of a private one nobody learns it."""
+    """Read what the job was sent with; of a private one nobody learns it.
+
+    Damaged inputs are answered as none: the rest of the job, and other jobs, are to be read.
+    """
     if job.details.private:
         return b"{}"
     try:
         return await asyncio.to_thread(call.parts.payloads.read, job.record.id, PARAMS)
-    except FileNotFoundError:
+    except DamagedPayload as error:
+        log.warning("inputs cannot be read", extra={"job": job.record.id, "fault": str(error)})
         return b"{}"
 
 

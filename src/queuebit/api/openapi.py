@@ -31,10 +31,12 @@ _WHY = {
     404: "There is no such thing, or it is not the caller's",
     408: "The request came too slowly",
     409: "The present state does not allow it",
+    410: "It was there, and is no more",
     413: "The body is over the limit",
     429: "Over a rate limit",
     500: "Our own failure",
     503: "Our own failure, or too many connections; nothing was stored",
+    507: "There is no room for what would be stored",
 }
 
 _OF_MANAGERS = {
@@ -210,6 +212,10 @@ def _complete(operation: Schema, which: Operation, route: APIRoute) -> None:
         refusals.add(404)
     if which in _CONFLICTS:
         refusals.add(409)
+    if which == ("GET", "/jobs/{job_id}/results"):
+        refusals.add(410)
+    if _CALL in calls and method != "GET":
+        refusals.add(507)
     for status in sorted(refusals):
         model = IamProblem if (path, status) == ("/identity/token", 400) else Problem
         operation["responses"].setdefault(str(status), _refusal(status, model.__name__))

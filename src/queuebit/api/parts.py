@@ -21,7 +21,7 @@ from queuebit.core.events import Event, Step
 from queuebit.devices.description import Description
 from queuebit.driver import Driver
 from queuebit.engines.task import Engine
-from queuebit.errors import Forbidden, RequestError, ServiceFault
+from queuebit.errors import Forbidden, RequestError, ServiceFault, Unavailable
 from queuebit.logs import SEEN
 from queuebit.store.database import Database
 from queuebit.store.details import Details
@@ -87,12 +87,16 @@ class Parts:
     async def send(self, event: Event, details: Details | None = None) -> Step:
         """Have the driver decide and save `event`, and with it that the caller wished it.
 
+        Raises Unavailable, and nothing is done, while the database takes no saves.
         If the service stops meanwhile this does not return, and the server drops the connection:
         told of a 5xx, the client would send once more what may have been saved.
         """
         try:
             with self.watch.traces.span("decide and save"):
-                return await self.driver.send(event, details, of_event(event))
+                told = of_event(event)
+                return await self.driver.send(event, details, told, patient=False)
+        except Unavailable:  # nothing of it was done
+            raise
         except ServiceFault:
             await asyncio.Event().wait()
             raise

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,10 +24,13 @@ from queuebit.errors import (
     InvalidInput,
     RequestError,
     ServiceFault,
+    StorageFull,
     TooManyRequests,
+    Unavailable,
     advised,
 )
 from queuebit.logs import SEEN
+from queuebit.store.faults import is_full, is_passing, said
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +57,13 @@ JOB_NOT_FOUND = 3250
 NOT_FOUND = 1404
 METHOD_NOT_ALLOWED = 1405
 CONFLICT = 1409
+GONE = 1410
+STORAGE_FULL = 1507
 
 MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
 TRACE_HEADER = "uber-trace-id"
 SMALL_BODY = 2**20  # bytes; limit of all bodies but a job's
+RETRY_AFTER_S = 2  # of what passes by itself
 _TOLD_MAX = 10  # errors of one request: a body may hold a hundred thousand
 _LARGE = ("/jobs", "/queuebit/estimates")  # paths that take a job
 
@@ -143,7 +150,10 @@ def install(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
         ClientDisconnect: _on_gone,
         RequestValidationError: _on_invalid,
         HTTPException: on_http,
+        Unavailable: _on_passing,
         ServiceFault: _on_fault,
+        OSError: _on_io,
+        SQLAlchemyError: _on_io,
         Exception: _on_bug,
     }
     for kind, handler in handlers.items():
@@ -235,6 +245,30 @@ async def _on_fault(_request: Request, error: ServiceFault) -> Response:
     log.error("request failed", exc_info=error)
     solution = f"Try again; if it persists, tell the operator the trace {_trace()}."
     return problem(503, INTERNAL, str(error), solution=solution)
+
+
+async def _on_passing(_request: Request, error: Unavailable) -> Response:
+    """Answer 503, which the client repeats, and when that makes sense."""
+    answer = problem(503, INTERNAL, str(error), solution="Try again in a moment.")
+    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
+
+
+async def _on_io(request: Request, error: OSError | SQLAlchemyError) -> Response:
+    """Answer a fault of the disk or the database: one that passes is no bug of ours."""
+    if not is_passing(error):
+        return await _on_bug(request, error)
+    log.warning("request failed", extra={"fault": said(error)})
+    if is_full(error):
+        return refusal(no_room())
+    return await _on_passing(request, Unavailable("The service's storage does not answer."))
+
+
+def no_room() -> StorageFull:
+    """Make the error for what the disk has no room for."""
+    return StorageFull(
+        "The service's disk is full.", STORAGE_FULL, "Have the operator make room; then try again."
+    )
 
 
 async def _on_bug(_request: Request, error: Exception) -> Response:

@@ -24,10 +24,9 @@ from fastapi import Request
 
 from queuebit.api.announcements import Announcements, announcing
 from queuebit.api.problems import INVALID_REQUEST
-from queuebit.errors import InvalidInput, RequestError
-from queuebit.store.payloads import Payloads
+from queuebit.errors import DamagedPayload, InvalidInput, RequestError
+from queuebit.store.payloads import SUBMISSION, Payloads
 
-MARK = "submission"  # name of the file beside a job's inputs
 WAITED_FOR_S = 120.0  # the client repeats for 15 s; a proxy in between may have held it for 60
 KEY_MAX = 255  # characters of the header
 
@@ -71,11 +70,14 @@ class Repeats:
 
     async def recall(self) -> None:
         """Find those of the service's former lives; for its start."""
-        for job_id, text in await asyncio.to_thread(self._payloads.marked, MARK):
+        for job_id in await asyncio.to_thread(self._payloads.marked):
             try:
+                text = await asyncio.to_thread(self._payloads.read, job_id, SUBMISSION)
                 digest, body, lasting = json.loads(text)
-            except ValueError:  # cut off by a power cut: it is not kept durably
-                self._payloads.discard(job_id, [MARK])
+            except FileNotFoundError:
+                continue
+            except (ValueError, DamagedPayload):  # a power cut: it is not kept durably
+                self._payloads.discard(job_id, [SUBMISSION])
                 continue
             found = Submission(str(digest), str(body), _long_gone, lasting=bool(lasting))
             found.job_id.set_result(job_id)
@@ -156,7 +158,7 @@ class Repeats:
             submission.told_at = time.monotonic()
             self._end(submission)
         # After a crash nobody knows any more what was announced.
-        await asyncio.to_thread(self._payloads.discard, submission.job_id.result(), [MARK])
+        await asyncio.to_thread(self._payloads.discard, submission.job_id.result(), [SUBMISSION])
 
     def failed(self, submission: Submission, error: BaseException) -> None:
         """It made no job; told of a fault of ours, its client sends it again."""
@@ -192,7 +194,7 @@ class Repeats:
             self._remove(ended)
             if ended.told_at is not None:
                 continue  # its mark is gone already
-            await asyncio.to_thread(self._payloads.discard, ended.job_id.result(), [MARK])
+            await asyncio.to_thread(self._payloads.discard, ended.job_id.result(), [SUBMISSION])
 
 
 async def _long_gone() -> bool:

@@ -1,6 +1,7 @@
 """What came of a job: results, metrics, logs (docs/endpoints.md)."""
 
 import asyncio
+import logging
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
@@ -9,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from queuebit.api.accept import preferred
 from queuebit.api.jobs import owned_job
 from queuebit.api.parts import AnyCall, Call, check_role, nothing
+from queuebit.api.problems import GONE
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.api.why import Waiting, foreseen_times, waiting
 from queuebit.core.model import FINAL, JobStatus, Stage
+from queuebit.errors import DamagedPayload, Gone
 from queuebit.store.database import StoredJob
 from queuebit.tenancy import Role
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["Jobs"])
 
@@ -137,14 +142,19 @@ async def read_logs(call: AnyCall, job_id: str) -> Response:
         content = await asyncio.to_thread(call.parts.payloads.read, job.record.id, "log")
     except FileNotFoundError:
         return nothing()
-    return Response(content, media_type=_TEXT)
+    except DamagedPayload as error:
+        content = f"{error}\n".encode()
+    return Response(content.decode("utf-8", "replace"), media_type=_TEXT)
 
 
 async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
     """Answer the result; that of a private job once, and then never again (decisions 24)."""
     payloads, job_id = call.parts.payloads, job.record.id
     if not job.details.private:
-        content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
+        try:
+            content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
+        except DamagedPayload as error:
+            raise _damaged(job_id, error) from None
         return Response(content, media_type=media_type)
     check_role(call.tenant, Role.MEMBER)  # to read it is to delete it
     if job_id in call.parts.being_read:
@@ -155,9 +165,20 @@ async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
         await asyncio.to_thread(payloads.delete, job_id)
     except FileNotFoundError:
         return nothing()
+    except DamagedPayload as error:
+        raise _damaged(job_id, error) from None
     finally:
         call.parts.being_read.discard(job_id)
     return Response(content, media_type=media_type)
+
+
+def _damaged(job_id: str, error: DamagedPayload) -> Gone:
+    log.error("result cannot be read", extra={"job": job_id, "fault": str(error)})
+    return Gone(
+        f"The result of job {job_id} is damaged or missing on the service's disk.",
+        GONE,
+        "Run the job again, or have the operator restore the file from a backup.",
+    )
 
 
 async def _place_in_queue(call: Call, job_id: str, position: int | None) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from queuebit.api.problems import (
     invalid,
     refused,
 )
-from queuebit.api.repeats import MARK, Submission
+from queuebit.api.repeats import Submission
 from queuebit.api.sessions import unknown_session
 from queuebit.config import MockConfig
 from queuebit.core.events import JobSubmitted, Refusal, Rule
 from queuebit.engines.task import Outcome, Task
-from queuebit.errors import Conflict, InvalidInput, RequestError, ServiceFault
+from queuebit.errors import Conflict, InvalidInput, RequestError, ServiceFault, Unavailable
 from queuebit.store.details import JobDetails
+from queuebit.store.payloads import SUBMISSION
 
 router = APIRouter(tags=["Jobs"])
 
@@ -154,7 +155,7 @@ async def _submit(sent: _Sent) -> str:
         outcome = await validate(call, wish, job_id)
         await _check_still_there(sent)
         mark = sent.submission.mark()
-        await asyncio.to_thread(payloads.write, job_id, MARK, mark, durable=False)
+        await asyncio.to_thread(payloads.write, job_id, SUBMISSION, mark, durable=False)
     except BaseException:  # also when we are stopped: nobody knows of this job
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
@@ -167,7 +168,11 @@ async def _submit(sent: _Sent) -> str:
         estimated_ms=outcome.estimated_ms,
     )
     # From here on the driver may have stored the job, whatever becomes of this request.
-    step = await call.parts.send(event, _details(call, wish, job_id, sent.request))
+    try:
+        step = await call.parts.send(event, _details(call, wish, job_id, sent.request))
+    except Unavailable:  # not even looked at
+        await asyncio.to_thread(payloads.delete, job_id)
+        raise
     if step.refusal is not None:
         await asyncio.to_thread(payloads.delete, job_id)
         raise _submit_refusal(step.refusal)
@@ -270,6 +275,8 @@ async def validate(
             INVALID_REQUEST,
             "Send smaller or fewer circuits in one job.",
         ) from None
+    if outcome.held:
+        raise Unavailable(f"The parameters cannot be checked now: {outcome.held}.")
     if outcome.error is None:
         return outcome
     if outcome.service_fault:

@@ -1,10 +1,11 @@
 """What is written to the audit trail, and by what else an operator watches the service."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from queuebit.api.storage import Storage
 from queuebit.core.events import (
@@ -20,8 +21,11 @@ from queuebit.engines.task import Staff
 from queuebit.logs import SEEN
 from queuebit.metrics import Metrics
 from queuebit.store.audit import Entry
+from queuebit.store.faults import is_passing, said
 from queuebit.tenancy import Grant, Key, Owned, User
 from queuebit.traces import Traces
+
+log = logging.getLogger(__name__)
 
 FLUSH_S = 5.0  # how long a login or a refusal may wait to be written
 KINDS_MAX = 200  # different ones that are written at once; the rest is one entry that counts them
@@ -114,6 +118,9 @@ class Trail:
 
     def note(self, entry: Entry) -> None:
         """Have `entry` written soon."""
+        self._add(entry, 1)
+
+    def _add(self, entry: Entry, times: int) -> None:
         kind: tuple[str | None, ...] = (
             entry.address,
             entry.user,
@@ -125,7 +132,7 @@ class Trail:
             kind = (OTHERS,)
             entry = Entry(at=entry.at, action=OTHERS, outcome=entry.outcome)
         known = self._waiting.get(kind)
-        self._waiting[kind] = replace(known, times=known.times + 1) if known else entry
+        self._waiting[kind] = replace(known, times=known.times + times) if known else entry
 
     async def run(self, table: Table, keep_days: int) -> None:
         """Write, and forget what is older than `keep_days` (0: nothing), until cancelled."""
@@ -133,19 +140,37 @@ class Trail:
         try:
             while True:
                 if keep_days and time.monotonic() >= forget_at:
-                    await table.forget(time.time_ns() // 1_000_000 - keep_days * DAY_MS)
                     forget_at = time.monotonic() + FORGET_S
+                    before = time.time_ns() // 1_000_000 - keep_days * DAY_MS
+                    await _try(table.forget(before))
                 await asyncio.sleep(FLUSH_S)
                 # Not cut off in the middle of a statement when the service stops.
-                await asyncio.shield(asyncio.create_task(self.flush(table)))
+                await asyncio.shield(asyncio.create_task(_try(self.flush(table))))
         finally:
-            await self.flush(table)
+            await _try(self.flush(table))
 
     async def flush(self, table: Table) -> None:
-        """Write what waits."""
-        if self._waiting:
-            waiting, self._waiting = list(self._waiting.values()), {}
-            await table.record(waiting)
+        """Write what waits; if that fails, it still waits."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        try:
+            await table.record(list(waiting.values()))
+        except Exception:
+            later, self._waiting = self._waiting, waiting
+            for entry in later.values():
+                self._add(entry, entry.times)
+            raise
+
+
+async def _try(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`; what fails for a passing reason is for the next time."""
+    try:
+        await work
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        log.warning("audit trail cannot be written", extra={"fault": said(error)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,17 @@ from queuebit.config import BackendConfig
 from queuebit.core.model import Reason, Stage
 from queuebit.engines.forkserver import FORK, REQUEST
 from queuebit.engines.pipe import Exit, Hello, Setup, frame, take
-from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Staff, Task, out_of_memory
+from queuebit.engines.task import (
+    CODE_TEMPORARY,
+    LACK_OF_MEMORY,
+    Outcome,
+    Staff,
+    Task,
+    out_of_memory,
+)
 from queuebit.errors import ConfigError, ServiceFault
 
 DEATHS_MAX = 3  # a task that ended so many workers is not given to another
-CODE_TEMPORARY = 9707  # IBM: temporary internal error
 PAUSE_MIN_S = 0.05  # before the next start, when a worker dies without having done anything;
 PAUSE_MAX_S = 5.0  # doubled each time
 CLOSE_MAX_S = 2.0  # then the fork server is killed, and the kernel kills the workers
@@ -154,7 +160,15 @@ class ProcessPool:
         """Have one worker, and another when that dies; `first` tells of the pool's first."""
         pause_s = 0.0
         while True:
-            worker = await self._start_worker()
+            try:
+                worker = await self._start_worker()
+            except OSError as error:  # no descriptor or process is free
+                if not first.done():
+                    first.set_exception(error)
+                pause_s = min(PAUSE_MAX_S, max(PAUSE_MIN_S, 2 * pause_s))
+                log.warning("worker cannot start", extra={"fault": str(error)})
+                await asyncio.sleep(pause_s)
+                continue
             await worker.ready
             if worker.is_alive:
                 self._idle.put_nowait(worker)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from queuebit.core.model import Calibrated, Reason, Stage
 
+CODE_TEMPORARY = 9707  # IBM: temporary internal error
 CODE_TOO_BIG = 3248  # IBM: the job is too large for the system
 
 
@@ -47,6 +48,7 @@ class Outcome:
     metrics: Mapping[str, Any] = field(default_factory=dict)  # JSON values, for the job's metrics
     log: tuple[str, ...] = ()  # lines for the job's log
     error: Reason | None = None
+    held: str = ""  # by what the system lacks, as it says it; the task is to run again
     status: int = 400  # HTTP status of `error`, where a validation is answered
     service_fault: bool = False  # `error` is ours
 

@@ -60,6 +60,9 @@ class WatchedEngine:
         program = task.program_id if is_known else UNKNOWN
         self._metrics.tasks.labels(stage, program).observe(spent_s)
         extra = {"program": program, "ms": round(spent_s * 1_000, 1)}
+        if outcome.held:
+            log.warning("stage is held", extra={**extra, "fault": outcome.held})
+            return
         if outcome.error is None:
             log.info("stage ended", extra=extra)
         elif outcome.service_fault:

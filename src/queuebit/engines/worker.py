@@ -29,6 +29,7 @@ from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
 from queuebit.errors import ConfigError, QueuebitError, RequestError, ServiceFault
 from queuebit.programs import program
 from queuebit.programs.estimates import Estimate
+from queuebit.store.faults import is_passing, said
 from queuebit.store.payloads import Payloads
 
 CODE_INTERNAL = 9999  # IBM: internal error
@@ -64,6 +65,8 @@ class Worker:
         except MemoryError:
             outcome = out_of_memory(task, self._memory_bytes)
         except Exception as error:
+            if is_passing(error):
+                return Outcome(held=said(error))
             log.exception("task failed")
             told = str(error) if isinstance(error, QueuebitError) else type(error).__name__
             outcome = (

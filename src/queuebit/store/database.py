@@ -343,12 +343,6 @@ class Database:
         return next((Calibrated(**row) for row in rows), None)
 
     @_to_its_end
-    async def ended_since(self, since: int) -> list[tuple[Job, bool]]:
-        """The jobs that ended at `since` or later, and whether each is private."""
-        rows = await self._fetch(queries.ENDED_JOBS, {"since": since})
-        return [(Job(**_pick(row, JOB_RECORD)), row["private"]) for row in rows]
-
-    @_to_its_end
     async def known_jobs(self) -> set[str]:
         """The ids of all jobs, to tell the payloads of those that are gone."""
         async with self._engines.reader.connect() as connection:

@@ -32,8 +32,6 @@ WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
 WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(_KEYS))
 UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite would read all jobs
 OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
-# Reads the jobs of all times, but only when a service starts.
-ENDED_JOBS = sa.select(jobs).where(jobs.c.ended_at >= sa.bindparam("since"))
 JOB_IDS = sa.select(jobs.c.id)
 BACKENDS = sa.select(backends).order_by(backends.c.id)
 CALIBRATED = (  # the latest one that had ended by an instant
