@@ -1,8 +1,8 @@
 """From observables to the measurements that they need, and from outcomes to their averages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from queuebit.programs.estimator.paulis import (
 from queuebit.programs.estimator.readout import Scales, parity_signs
 
 Floats = NDArray[np.float64]
+
+NUMBERS_AT_ONCE = 2**22  # weighted outcomes, while sums are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,33 +151,84 @@ def average_terms(
 def _average(
     planned: Pub, outcomes: Outcomes, scales: Scales | None, row: int, terms: Observable
 ) -> Average:
+    weights = {term: np.array([[coefficient]]) for term, coefficient in terms.items()}
+    constant = weights.pop(IDENTITY, np.zeros((1, 1)))[0, 0]
+    values, errors = weighted_sums(planned, [outcomes], scales, row, weights)
+    return Average(float(constant + values[0]), float(errors[0, 0]), float(errors[0, 1]))
+
+
+def weighted_sums(
+    planned: Pub,
+    outcomes: Sequence[Outcomes],
+    scales: Scales | None,
+    row: int,
+    weights: Mapping[Term, Floats],
+) -> tuple[Floats, Floats]:
+    """Sums of averages over terms and amplifications of the noise, and their standard errors.
+
+    `outcomes` are those of K amplifications; each term has weights of shape (sums, K). Values have
+    the shape (sums,), errors (sums, 2): from the spread between randomizations, and of all shots
+    as one ensemble. What is measured in one circuit, or corrected by one calibration, is correlated
+    and is added up before its variance is taken.
+    """
+    count = len(next(iter(weights.values()), np.zeros((1, 0))))
+    values, variances = np.zeros(count), np.zeros((count, 2))
+    if not weights:
+        return values, variances
+    # One sum's shots at a time where there are many.
+    step = max(1, NUMBERS_AT_ONCE // outcomes[0].bits[0, ..., 0].size)
+    for first in range(0, count, step):
+        part = {term: weight[first : first + step] for term, weight in weights.items()}
+        for source in _sources(planned, outcomes, scales, row, part):
+            values[first : first + step] += source.value
+            variances[first : first + step] += source.variances
+    return values, np.sqrt(variances)
+
+
+class _Source(NamedTuple):
+    """Something random that is independent of the others."""
+
+    value: Floats
+    """What it adds to each sum."""
+    variances: Floats
+    """Shape (sums, 2)."""
+
+
+def _sources(
+    planned: Pub,
+    outcomes: Sequence[Outcomes],
+    scales: Scales | None,
+    row: int,
+    weights: Mapping[Term, Floats],
+) -> Iterator[_Source]:
     place = {qubit: i for i, qubit in enumerate(planned.qubits)}
-    value = 0.0
-    parts: dict[int, NDArray[Any]] = {}
-    learned: NDArray[Any] | float = 0.0
-    for term, coefficient in terms.items():
-        if term == IDENTITY:
-            value += coefficient
-            continue
-        at = planned.where[row][term]
-        mask = support(term)
-        signs = outcomes.signs(at, [place[q] for q in qubits_of(mask)])
-        scale = 1.0 if scales is None else scales.scale(mask)
-        parts[at] = parts.get(at, 0.0) + coefficient / scale * signs
-        if scales is not None:
-            learned = learned + coefficient * signs.mean() / scale**2 * scales.signs(mask)
-    value += sum(float(part.mean()) for part in parts.values())
-    sources = [*parts.values(), *([learned] if isinstance(learned, np.ndarray) else [])]
-    between, ensemble = np.sqrt(_variances(sources))
-    return Average(value, float(between), float(ensemble))
+    learned: NDArray[Any] | None = None
+    for amplification, found in enumerate(outcomes):
+        parts: dict[int, NDArray[Any]] = {}
+        for term, by_amplification in weights.items():
+            at = planned.where[row][term]
+            mask = support(term)
+            signs = found.signs(at, [place[q] for q in qubits_of(mask)])
+            scale = 1.0 if scales is None else scales.scale(mask)
+            weight = by_amplification[:, amplification, np.newaxis, np.newaxis]
+            parts[at] = parts.get(at, 0.0) + weight / scale * signs
+            if scales is not None:
+                sensitivity = weight * signs.mean() / scale**2 * scales.signs(mask)
+                learned = sensitivity if learned is None else learned + sensitivity
+        for part in parts.values():
+            yield _Source(part.mean(axis=(1, 2)), _variances(part))
+    if learned is not None:
+        yield _Source(np.zeros(len(learned)), _variances(learned))
 
 
-def _variances(sources: Sequence[NDArray[Any]]) -> Floats:
-    """Variance of the sum of means: between randomizations, and of all shots."""
-    total = np.zeros(2)
-    for source in sources:
-        ensemble = source.var() / source.size
-        means = source.mean(axis=1)
-        between = means.var(ddof=1) / means.size if means.size > 1 else ensemble
-        total += (between, ensemble)
-    return total
+def _variances(source: NDArray[Any]) -> Floats:
+    """Variances of means, shape (sums, 2), of values of shape (sums, randomizations, shots).
+
+    From the spread between randomizations, and of all shots.
+    """
+    _, randomizations, shots = source.shape
+    ensemble = source.var(axis=(1, 2)) / (randomizations * shots)
+    if randomizations == 1:
+        return np.stack([ensemble, ensemble], axis=1)
+    between = source.mean(axis=2).var(axis=1, ddof=1) / randomizations
+    return np.stack([between, ensemble], axis=1)

@@ -1,11 +1,14 @@
 """Zero-noise extrapolation: circuits with more noise by folding, and fits back to none.
 
 Folding and fits are qiskit-mitigation's. Its `postprocess` is not used, as it knows neither
-projectors beside TREX nor what the measurements of one circuit have in common (averages.py).
+projectors beside TREX nor what the measurements of one circuit have in common (averages.py). Nor
+are the errors of its fits, which it takes from how far the points lie from the curve: three points
+that lie on a line by chance would tell that there is no error.
 """
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +16,24 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers import DataBin
 from qiskit.transpiler import PassManager
 from qiskit_mitigation.zne.extrapolation import (
+    _clamp_degenerate_stds,
     _fit_extrapolation_models,
     _select_zne_extrapolated_result,
 )
 from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES, GateFoldingPass
 
 from queuebit.errors import InvalidInput
-from queuebit.programs.estimator.averages import Average, Outcomes, Pub, average, average_terms
-from queuebit.programs.estimator.paulis import IDENTITY
+from queuebit.programs.estimator.averages import (
+    Average,
+    Outcomes,
+    Pub,
+    average,
+    average_terms,
+    weighted_sums,
+)
+from queuebit.programs.estimator.paulis import IDENTITY, Term
 from queuebit.programs.estimator.readout import Scales
-from queuebit.programs.options import Zne
+from queuebit.programs.options import Extrapolator, Zne
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +43,8 @@ METHODS = {
     "gate_folding_back": "back",
 }
 FOLDED_MAX = 25_000  # two-qubit gates of one circuit after folding; building them takes seconds
-STEP = 1e-3  # of a standard error, when a fit's own error is not known
+STEP = 1e-3  # of a standard error, for differences
+UNSTEADY = 2.0  # times a straight line's error
 
 
 def fold(circuit: QuantumCircuit, zne: Zne, rng: np.random.Generator) -> list[QuantumCircuit]:
@@ -83,43 +95,42 @@ def extrapolate(
     """A PUB's data, and the extrapolators that gave its values.
 
     Fields and shapes as in ZneOptions (client 0.51). Every term is extrapolated on its own, and
-    its value is that of the first extrapolator whose result is possible.
+    its value is that of the first extrapolator whose result is possible. Standard errors follow
+    from those of what was measured, and count what terms and noise factors have in common.
     """
     means = [average(pub, one, scales) for one in outcomes]
     by_term = [average_terms(pub, one, scales) for one in outcomes]
     models, points = zne.extrapolators, zne.points
-    size = len(pub.elements)
-    zero = np.zeros((2, size))
-    fits = np.zeros((2, size, len(models), len(points)))
+    shape = (len(pub.elements), 1 + len(models) * len(points))
+    values, stds = np.zeros(shape), np.zeros(shape)  # at zero noise, then of each model and point
     used: set[str] = set()
-    for element, (_, column) in enumerate(pub.elements):
-        for number, term in enumerate(pub.terms[column]):
-            amplified = [one[element][number] for one in by_term]
-            coefficient = amplified[0][0]
+    known: dict[tuple[int, Term], _Fit] = {}
+    for element, (row, column) in enumerate(pub.elements):
+        weights: dict[Term, Floats] = {}
+        for number, (term, coefficient) in enumerate(pub.terms[column].items()):
             if term == IDENTITY:
-                zero[0, element] += coefficient
-                fits[0, element] += coefficient
+                values[element] += coefficient
                 continue
-            values, stds = _fits([one for _, one in amplified], zne, [0.0, *points])
-            value, std, model = _select_zne_extrapolated_result(
-                values[:, 0], stds[:, 0], "Z", models
-            )
-            if not np.isfinite(value):  # no fit has come to an end
-                least = amplified[int(np.argmin(zne.factors))][1]
-                value, std, model = least.value, least.std, "fallback"
-            used.add(model)
-            zero[:, element] += coefficient * value, (coefficient * std) ** 2
-            fits[:, element] += coefficient * values[:, 1:], (coefficient * stds[:, 1:]) ** 2
-    shape = pub.shape
+            if (row, term) not in known:
+                known[row, term] = _fitted([one[element][number][1] for one in by_term], zne)
+            fit = known[row, term]
+            used.add(fit.model)
+            values[element] += coefficient * fit.values
+            weights[term] = coefficient * fit.weights
+        if weights:
+            _, errors = weighted_sums(pub, outcomes, scales, row, weights)
+            stds[element] = errors.max(axis=1)
+    size = pub.shape
+    fits = (*size, len(models), len(points))
     data = DataBin(
-        evs=zero[0].reshape(shape),
-        stds=np.sqrt(zero[1]).reshape(shape),
-        evs_noise_factors=_table(means, "value", shape),
-        stds_noise_factors=_table(means, "std", shape),
-        ensemble_stds_noise_factors=_table(means, "ensemble", shape),
-        evs_extrapolated=fits[0].reshape(*shape, len(models), len(points)),
-        stds_extrapolated=np.sqrt(fits[1]).reshape(*shape, len(models), len(points)),
-        shape=shape,
+        evs=values[:, 0].reshape(size),
+        stds=stds[:, 0].reshape(size),
+        evs_noise_factors=_table(means, "value", size),
+        stds_noise_factors=_table(means, "std", size),
+        ensemble_stds_noise_factors=_table(means, "ensemble", size),
+        evs_extrapolated=values[:, 1:].reshape(fits),
+        stds_extrapolated=stds[:, 1:].reshape(fits),
+        shape=size,
     )
     told = [model for model in (*models, "fallback") if model in used] or models[:1]
     return data, told[0] if len(told) == 1 else list(told)
@@ -131,28 +142,141 @@ def _table(means: Sequence[Sequence[Average]], field: str, shape: tuple[int, ...
     return np.array(numbers).T.reshape(*shape, len(means))
 
 
-def _fits(amplified: Sequence[Average], zne: Zne, points: Sequence[float]) -> tuple[Floats, Floats]:
-    """Per extrapolator and point, the fit's value and standard error."""
-    values = np.array([one.value for one in amplified])
+class _Fit(NamedTuple):
+    """One term's values at zero noise, and of every extrapolator at every point."""
+
+    values: Floats
+    """Shape (1 + extrapolators x points,)."""
+    weights: Floats
+    """How much each follows the measured values: shape (1 + extrapolators x points, factors)."""
+    model: str
+    """The extrapolator that gave the value at zero noise."""
+
+
+def _fitted(amplified: Sequence[Average], zne: Zne) -> _Fit:
+    measured = np.array([one.value for one in amplified])
     # Noise that is injected at random spreads the randomizations far more than the shots.
     stds = np.array([max(one.std, one.ensemble) for one in amplified])
-    found, errors = _fit(values, stds, zne, points)
-    unknown = np.isfinite(found) & ~np.isfinite(errors)
-    if unknown.any():
-        # As many points as parameters: the fit tells no error, but the points have theirs.
-        spread = np.zeros_like(found)
-        for i, std in enumerate(stds):
-            moved = values.copy()
-            moved[i] += STEP * std
-            spread += ((_fit(moved, stds, zne, points)[0] - found) / STEP) ** 2
-        errors = np.where(unknown, np.sqrt(spread), errors)
-    return found, errors
+    count = len(measured)
+    places = np.array([*zne.factors, 0.0, *zne.points])
+    fits, weights = _every(measured, stds, zne, places)
+    value, model = _selected(fits[:, count], weights[:, count], measured, stds, zne)
+    if model == "exponential" and _unsteady(weights[:, count], stds, zne, places):
+        chosen = _differences(measured, stds, zne)
+    elif model in zne.extrapolators:
+        chosen = weights[zne.extrapolators.index(model), count]
+    else:
+        chosen = np.eye(count)[int(np.argmin(zne.factors))]
+    rest = slice(count + 1, None)
+    return _Fit(
+        np.concatenate([[value], fits[:, rest].ravel()]),
+        np.concatenate([[chosen], weights[:, rest].reshape(-1, count)]),
+        model,
+    )
 
 
-def _fit(values: Floats, stds: Floats, zne: Zne, points: Sequence[float]) -> tuple[Floats, Floats]:
+def _every(measured: Floats, stds: Floats, zne: Zne, places: Floats) -> tuple[Floats, Floats]:
+    """Of every extrapolator and place the value, and how much it follows each measured value."""
+    fits, weights = [], []
+    for model in zne.extrapolators:
+        if model in ("exponential", "double_exponential"):
+            fit = _fit(model, measured, stds, places)
+            follows = (
+                _weights(stds, places, np.vander(places, 2) * fit[:, np.newaxis])
+                if model == "exponential"
+                else _steps(measured, stds, places)
+            )
+        else:
+            follows = _linear(model, stds, places)
+            fit = follows @ measured
+        fits.append(fit)
+        weights.append(follows)
+    return np.array(fits), np.array(weights)
+
+
+def _selected(
+    values: Floats, weights: Floats, measured: Floats, stds: Floats, zne: Zne
+) -> tuple[float, str]:
+    """The value at zero noise, and the extrapolator that it comes from."""
+    value, _, model = _select_zne_extrapolated_result(
+        values, _errors(weights, stds), "Z", zne.extrapolators
+    )
+    if np.isfinite(value):
+        return float(value), model
+    return float(measured[int(np.argmin(zne.factors))]), "fallback"  # no fit has come to an end
+
+
+def _errors(weights: Floats, stds: Floats) -> Floats:
+    return np.asarray(np.sqrt(weights**2 @ stds**2))
+
+
+def _unsteady(weights: Floats, stds: Floats, zne: Zne, places: Floats) -> bool:
+    """Whether the exponential's error is so large that it cannot be told to first order.
+
+    So it is where the values are no larger than their errors: then the decay is not determined.
+    """
+    line = _linear("linear", stds, places)[len(stds)]
+    own = weights[zne.extrapolators.index("exponential")]
+    return bool(_errors(own, stds) > UNSTEADY * _errors(line, stds))
+
+
+def _differences(measured: Floats, stds: Floats, zne: Zne) -> Floats:
+    """How much the value at zero noise follows each measured value, over a standard error of it.
+
+    What was rejected there, and replaced by another extrapolator's value, counts too.
+    """
+    count = len(measured)
+    places = np.array([*zne.factors, 0.0])
+    found = []
+    for move in np.diag(stds):
+        ends = []
+        for moved in (measured - move, measured + move):
+            fits, weights = _every(moved, stds, zne, places)
+            ends.append(_selected(fits[:, count], weights[:, count], moved, stds, zne)[0])
+        found.append((ends[1] - ends[0]) / (2 * move.sum() or 1.0))
+    return np.array(found)
+
+
+def _linear(model: Extrapolator, stds: Floats, places: Floats) -> Floats:
+    """How much the values of an extrapolator that is linear in the data follow them."""
+    count = len(stds)
+    if model == "fallback":
+        return np.tile(np.eye(count)[int(np.argmin(places[:count]))], (len(places), 1))
+    degree = 1 if model == "linear" else int(model.rsplit("_", 1)[1])
+    return _weights(stds, places, np.vander(places, degree + 1))
+
+
+def _weights(stds: Floats, places: Floats, tangents: Floats) -> Floats:
+    """How much a fit's values at `places` follow each measured value: shape (places, factors).
+
+    The first of the places are the noise factors. To first order, a least squares fit projects a
+    change of the data onto the changes that its parameters can make, the columns of `tangents`.
+    """
+    count = len(stds)
+    if not np.isfinite(tangents).all():
+        return np.full((len(places), count), np.nan)
+    sure = _clamp_degenerate_stds(stds) if stds.any() else np.ones(count)
+    certainty = sure.min() / sure
+    inverse = np.linalg.pinv(tangents[:count] * certainty[:, np.newaxis])
+    return np.asarray(tangents @ inverse * certainty)
+
+
+def _steps(measured: Floats, stds: Floats, places: Floats) -> Floats:
+    """Likewise of the double exponential, whose parameters cannot be told from its values."""
+    before = _fit("double_exponential", measured, stds, places)
+    columns = []
+    for factor, std in enumerate(stds):
+        step = STEP * (std or 1.0)
+        moved = measured + step * np.eye(len(stds))[factor]
+        columns.append((_fit("double_exponential", moved, stds, places) - before) / step)
+    return np.array(columns).T
+
+
+def _fit(model: Extrapolator, measured: Floats, stds: Floats, places: Floats) -> Floats:
+    """The values of one extrapolator at every place; not a number where the fit fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of all-zero errors, which are fitted unweighted
-        found, errors = _fit_extrapolation_models(
-            values, stds, zne.factors, zne.extrapolators, np.array(points)
+        found, _ = _fit_extrapolation_models(
+            measured, stds, places[: len(stds)].tolist(), [model], places
         )
-    return found, errors
+    return np.asarray(found[0])
