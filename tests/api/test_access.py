@@ -33,6 +33,7 @@ BODIES: dict[str, Any] = {
     "POST /queuebit/users": {"name": "new"},
     "PATCH /queuebit/users/{name}": {"admin": False},
     "POST /queuebit/users/{name}/keys": {},
+    "PATCH /v2/resource_instances/{crn}": {"parameters": {"instance_limit_seconds": "100"}},
     "POST /v3/resources/search": {},
 }
 ESTIMATED = {

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -166,6 +167,38 @@ def test_the_environment_alone_leads_any_client_here(environment, home):
 
     assert in_python(USE, **environment) == "fake_fez fake_manila fake_torino\n"
     assert not (home / ".qiskit" / "qiskit-ibm.json").exists()
+
+
+def test_the_environment_names_the_instance_by_crn_and_the_bundle_for_every_library(environment):
+    bundles = {
+        environment[name] for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    }
+
+    assert environment["QISKIT_IBM_INSTANCE"] == InstanceConfig(name="local").crn
+    assert len(bundles) == 1
+
+
+ASKS = """
+import httpx, ssl, urllib.request
+url = "https://quantum.cloud.ibm.com/api/v1/versions"
+print(httpx.get(url).status_code, urllib.request.urlopen(url).status)
+"""
+
+
+def test_the_standard_library_and_httpx_trust_the_tunnel_by_the_environment(environment):
+    environment.pop("PWD", None)
+
+    assert in_python(ASKS, **environment) == "200 200\n"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_curl_trusts_the_tunnel_by_the_environment(environment):
+    url = "https://quantum.cloud.ibm.com/api/v1/versions"
+    asked = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", url]
+    variables = os.environ | environment
+    done = subprocess.run(asked, env=variables, capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("200", "")
 
 
 def test_the_bundle_trusts_the_world_and_the_tunnel_but_holds_no_key(environment):

@@ -9,11 +9,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from queuebit.api.identity import Tenant
+from queuebit.api.identity import Tenant, plan_id
 from queuebit.api.parts import AnyParts, AnyUser, Parts, answer
 from queuebit.api.problems import INVALID_REQUEST
 from queuebit.api.text import Text
 from queuebit.api.times import Instant, from_wire, wire_time
+from queuebit.config import PlanConfig
 from queuebit.errors import InvalidInput
 from queuebit.store.analytics import DAY_MS, AnalyticsQuery, Cell, Sum, Totals
 from queuebit.tenancy import User
@@ -244,10 +245,15 @@ async def _cells(parts: Parts, user: User, filters: UsageFilters) -> list[Cell]:
     )
 
 
+def _names(plan: PlanConfig) -> set[str]:
+    """What a plan is called: IBM's qauvern calls the plan pay-as-you-go paygo."""
+    return {plan.name, plan_id(plan), *(["paygo"] if plan.pricing == "paygo" else [])}
+
+
 def _is_asked_for(tenant: Tenant, filters: UsageFilters) -> bool:
     return (
         (not filters.instance or tenant.instance.crn in filters.instance)
-        and (not filters.plan or tenant.plan.name in filters.plan)
+        and (not filters.plan or not _names(tenant.plan).isdisjoint(filters.plan))
         and not filters.subscription_id  # no instance has one
     )
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.identity import Tenant, plan_id
-from queuebit.api.parts import AnyCall, AnyParts, AnyUser, answer, check_role, nothing
+from queuebit.api.parts import AnyCall, AnyParts, AnyUser, Call, answer, check_role, nothing
 from queuebit.api.problems import CONFLICT, UNKNOWN_INSTANCE
 from queuebit.api.tenants import Seconds, change
 from queuebit.api.times import wire_time
@@ -80,23 +80,7 @@ async def read_limit(call: AnyCall) -> Response:
 async def set_limit(call: AnyCall, wish: Limit) -> Response:
     """Set the instance's own limit; for its managers. Not below what it has used."""
     check_role(call.tenant, Role.MANAGER)
-    owned = call.parts.identity.directory.instances[call.instance.name]
-    if owned.declared:
-        raise Conflict(
-            f"Instance {call.instance.name} is declared in the configuration.",
-            CONFLICT,
-            "Change its limit_s there.",
-        )
-    if wish.instance_limit is not None:
-        since = counts_since(rules_of(call), call.parts.clock.now())
-        used_ms = await call.parts.database.usage_ms(call.instance.name, since)
-        if used_ms > wish.instance_limit * 1000:
-            raise Conflict(
-                f"The instance has used {used_ms / 1000:g} s in its window, more than "
-                f"{wish.instance_limit:g} s.",
-                CONFLICT,
-            )
-    await change(call.parts, owned, limit_s=wish.instance_limit)
+    await change_budget(call, limit_s=wish.instance_limit)
     return nothing()
 
 
@@ -121,6 +105,30 @@ async def read_account(
             ]
         )
     )
+
+
+async def change_budget(call: Call, *, limit_s: float | None, **others: float) -> None:
+    """Change the instance's own limit, not below what it has used; `others` as they come.
+
+    `others` are settings of the instance, in the configuration's words.
+    """
+    owned = call.parts.identity.directory.instances[call.instance.name]
+    if owned.declared:
+        raise Conflict(
+            f"Instance {call.instance.name} is declared in the configuration.",
+            CONFLICT,
+            "Change it there.",
+        )
+    if limit_s is not None:
+        since = counts_since(rules_of(call), call.parts.clock.now())
+        used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+        if used_ms > limit_s * 1000:
+            raise Conflict(
+                f"The instance has used {used_ms / 1000:g} s in its window, more than "
+                f"{limit_s:g} s.",
+                CONFLICT,
+            )
+    await change(call.parts, owned, limit_s=limit_s, **others)
 
 
 def _plan_id(tenant: Tenant) -> str:

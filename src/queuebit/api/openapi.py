@@ -73,6 +73,9 @@ _BODIES: Mapping[Operation, Any] = {
     ("POST", "/sessions"): {"mode": "batch", "backend": "fake_manila", "max_ttl": 3600},
     ("PATCH", "/sessions/{session_id}"): {"accepting_jobs": False},
     ("PUT", "/instances/configuration"): {"instance_limit": 3600},
+    ("PATCH", "/v2/resource_instances/{crn}"): {
+        "parameters": {"instance_limit_seconds": "3600", "usage_allocation_seconds": "7200"}
+    },
     ("POST", "/queuebit/estimates"): _JOB,
     ("PATCH", "/queuebit/backends/{name}"): {"status": "paused", "reason": "cooling down"},
     ("POST", "/queuebit/instances"): {"name": "chemistry", "plan": "premium"},
@@ -110,10 +113,12 @@ _PARAMETERS = {
     "offset": "How many to leave out",
     "outcome": "`done`, or `refused`",
     "pending": "true: queued or running; false: ended",
-    "plan": "Names of plans",
+    "plan": "Names or ids of plans",
     "plan_id": "Only this plan",
     "previous": "Where the last page began",
     "program": "Id of a program",
+    "resource_id": "Only instances of this service, by IBM Cloud's id",
+    "resource_plan_id": "Only instances of this plan, by its id",
     "search": "What to look for",
     "session_id": "Id of a batch or session",
     "since": "The earliest instant",

@@ -5,27 +5,31 @@ knows plans.
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.identity import Tenant, plan_id
-from queuebit.api.parts import AnyParts, AnyUser, answer
-from queuebit.api.problems import NOT_FOUND
-from queuebit.errors import NotFound
+from queuebit.api.instances import change_budget
+from queuebit.api.parts import AnyParts, AnyUser, Call, answer, check_role
+from queuebit.api.problems import NOT_AUTHORIZED, NOT_FOUND
+from queuebit.errors import Forbidden, NotFound
+from queuebit.tenancy import Role
 
 router = APIRouter(tags=["Platform"])
 catalog = APIRouter(tags=["Platform"])  # shares its base path with the runtime API
 
 KEY_GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+SERVICE_ID = "b6049020-80f4-11eb-a0f7-e35ec9b4054f"  # IBM Cloud's of its quantum service
 _MAX_FORM_BYTES = 16_384  # a key and three constants
 
 
 Name = Annotated[tuple[str, ...], Query(max_length=1, description="At most one")]
+BudgetSeconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 Limit = Annotated[tuple[int, ...], Query(max_length=1, description="At most one, 1 to 100")]
 
 
@@ -100,8 +104,32 @@ class Resource(BaseModel):
     crn: str
     name: str
     resource_plan_id: str
+    resource_id: str
     state: str = "active"
     extensions: dict[str, Any]
+
+
+class ResourceParameters(BaseModel):
+    """What an instance may use: seconds as numbers or, as IBM's own client sends them, as text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    usage_allocation_seconds: BudgetSeconds | None = None
+    instance_limit_seconds: BudgetSeconds | None = Field(
+        default=None, description="Null: no limit of its own"
+    )
+    backends: list[Literal["ANY"]] | None = Field(
+        default=None, description="Without effect: an instance may use all"
+    )
+    timestamp: Any = Field(default=None, description="Without effect")
+
+
+class ResourceChanges(BaseModel):
+    """Body of PATCH /v2/resource_instances/{crn}: what is not given stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: ResourceParameters
 
 
 class ResourcesAnswer(BaseModel):
@@ -166,12 +194,20 @@ async def search(
 
 
 @router.get("/v2/resource_instances", response_model=ResourcesAnswer)
-async def list_resources(parts: AnyParts, user: AnyUser, name: Name = ()) -> Response:
-    """List the user's instances, or the one of this name."""
+async def list_resources(
+    parts: AnyParts,
+    user: AnyUser,
+    name: Name = (),
+    resource_id: Name = (),
+    resource_plan_id: Name = (),
+) -> Response:
+    """List the user's instances: all, or the one of a name, or those of a plan or service."""
     resources = [
         _resource(tenant)
         for tenant in parts.identity.tenants(user)
-        if not name or tenant.instance.name in name
+        if tenant.instance.name in (name or [tenant.instance.name])
+        and plan_id(tenant.plan) in (resource_plan_id or [plan_id(tenant.plan)])
+        and SERVICE_ID in (resource_id or [SERVICE_ID])
     ]
     return answer(ResourcesAnswer(rows_count=len(resources), resources=resources), unset=True)
 
@@ -180,6 +216,31 @@ async def list_resources(parts: AnyParts, user: AnyUser, name: Name = ()) -> Res
 async def read_resource(parts: AnyParts, user: AnyUser, crn: str) -> Response:
     """Read one of the user's instances; its CRN holds a slash."""
     return answer(_resource(parts.identity.tenant(user, crn)))
+
+
+@router.patch("/v2/resource_instances/{crn:path}", response_model=Resource)
+async def change_resource(
+    parts: AnyParts, user: AnyUser, crn: str, wish: ResourceChanges
+) -> Response:
+    """Change an instance's limit, for its managers, or its allocation, for administrators."""
+    tenant = parts.identity.tenant(user, crn)
+    check_role(tenant, Role.MANAGER)
+    given, instance = wish.parameters, tenant.instance
+    limit_s = instance.limit_s
+    if "instance_limit_seconds" in given.model_fields_set:
+        limit_s = given.instance_limit_seconds
+    allocation_s = given.usage_allocation_seconds
+    # IBM's client sends both to change one, and what it sends was rounded when it was read.
+    if allocation_s is None or allocation_s == round(instance.allocation_s):
+        allocation_s = instance.allocation_s
+    elif not user.admin:
+        raise Forbidden(
+            "The allocation, by which instances share the QPU, is set by administrators.",
+            NOT_AUTHORIZED,
+            f"Send {round(instance.allocation_s)}, or leave it out.",
+        )
+    await change_budget(Call(parts, user, tenant), limit_s=limit_s, allocation_s=allocation_s)
+    return answer(_resource(parts.identity.tenant(user, crn)), unset=True)
 
 
 @catalog.get("/{id_of_plan:uuid}", response_model=CatalogAnswer)
@@ -203,7 +264,7 @@ def _found(tenant: Tenant) -> FoundInstance:
         crn=tenant.instance.crn,
         name=tenant.instance.name,
         service_plan_unique_id=plan_id(tenant.plan),
-        doc={"extensions": {"backends": ["ANY"]}},
+        doc={"extensions": _extensions(tenant)},
         tags=[tag.lower() for tag in tenant.instance.tags],
     )
 
@@ -214,8 +275,19 @@ def _resource(tenant: Tenant) -> Resource:
         crn=tenant.instance.crn,
         name=tenant.instance.name,
         resource_plan_id=plan_id(tenant.plan),
-        extensions={"backends": ["ANY"]},
+        resource_id=SERVICE_ID,
+        extensions=_extensions(tenant),
     )
+
+
+def _extensions(tenant: Tenant) -> dict[str, Any]:
+    """What the instance may use, as IBM's qauvern reads it; a limit of null is none of its own."""
+    limit_s = tenant.instance.limit_s
+    return {
+        "backends": ["ANY"],
+        "usage_allocation_seconds": round(tenant.instance.allocation_s),
+        "instance_limit_seconds": None if limit_s is None else round(limit_s),
+    }
 
 
 def _iam_problem(request: Request, code: str, message: str) -> Response:

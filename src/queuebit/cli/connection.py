@@ -134,6 +134,7 @@ class Connection:
             base_url=login.url, timeout=TIMEOUT_S, trust_env=False, verify=context(login.ca)
         )
         self.instance = ""  # name of the instance that is asked for
+        self.crn = ""  # and its CRN
         self.clock_ahead_s = 0.0  # the service's clock, compared with this machine's
 
     def __enter__(self) -> Self:
@@ -172,7 +173,7 @@ class Connection:
             return
         instances = self.instances()
         self.instance = self._choose(instances)
-        self._http.headers["Service-CRN"] = instances[self.instance]
+        self.crn = self._http.headers["Service-CRN"] = instances[self.instance]
 
     def instances(self) -> dict[str, str]:
         """CRN of each instance that the key may use, by name."""

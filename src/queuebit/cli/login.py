@@ -26,6 +26,10 @@ from queuebit.sources import load
 
 KEY_FILE = "api-key"  # in the data folder: the key that the first start made
 
+# What names the authorities to trust: for Python's requests; for curl; for OpenSSL, with which
+# Python's own ssl and httpx verify, and for Rust's rustls.
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
 USE = """
     from qiskit_ibm_runtime import QiskitRuntimeService
     service = QiskitRuntimeService({arguments})
@@ -72,8 +76,8 @@ def login(  # noqa: PLR0913 - each is an option
         token = _local_key(load(data=data).data, url, is_here=data is not None)
     if env:
         with Connection(Login(url=url, token=token, instance=instance, ca=ca)) as connection:
-            instance = connection.instance
-        _print_environment(url, token, instance, bundle_file(name), ca)
+            crn = connection.crn
+        _print_environment(url, token, crn, bundle_file(name), ca)
         return
     way = way or find_way(url, ca)
     check_way(way, url, ca)
@@ -145,16 +149,19 @@ def _tell_dangers(url: str) -> None:
         )
 
 
-def _print_environment(url: str, token: str, instance: str, bundle: Path, ca: Path | None) -> None:
-    """Print what leads every HTTPS request of a process to the service, whatever its client."""
+def _print_environment(url: str, token: str, crn: str, bundle: Path, ca: Path | None) -> None:
+    """Print what leads every HTTPS request of a process to the service, whatever its client.
+
+    The instance is told by its CRN, which every client takes; a name, Qiskit's alone.
+    """
     certificate = tunnel_certificate(url, ca)
     write_bundle(bundle, ca, certificate)
     exports = {
         "HTTPS_PROXY": url,
         "https_proxy": url,  # goes before the other where both are set
-        "REQUESTS_CA_BUNDLE": str(bundle),
+        **dict.fromkeys(CA_VARIABLES, str(bundle)),
         "QISKIT_IBM_TOKEN": token,
-        "QISKIT_IBM_INSTANCE": instance,
+        "QISKIT_IBM_INSTANCE": crn,
     }
     for variable, value in exports.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")
