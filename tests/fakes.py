@@ -4,7 +4,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 from tests.fakes_tenants import MemoryAudit, MemoryTenants
@@ -20,7 +19,6 @@ from queuebit.core.model import (
     Mode,
     Record,
     Workload,
-    WorkloadState,
 )
 from queuebit.core.usage import active_now_ms
 from queuebit.errors import ServiceFault
@@ -48,6 +46,7 @@ class MemoryStore:
         self._workloads: dict[str, StoredWorkload] = {}
         self._deleted: dict[str, Job] = {}
         self._deleted_users: dict[str, str] = {}
+        self._charges: dict[tuple[str, int], Charge] = {}
         self._states: dict[str, BackendState] = {}
         self._calibrated: dict[tuple[str, int], Calibrated] = {}
 
@@ -73,7 +72,11 @@ class MemoryStore:
         )
 
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
         told = {detail.id: detail for detail in details}
         states = [record for record in records if isinstance(record, BackendState)]
@@ -83,6 +86,7 @@ class MemoryStore:
         if not told.keys() <= ids or not ids <= known:
             raise ServiceFault("a record without details, or the reverse")
         await self.audit.record(entries)
+        self._charges.update({(charge.source, charge.at): charge for charge in charges})
         self._states.update({state.id: state for state in states})
         for state in states:
             if state.calibrated is not None:
@@ -106,22 +110,17 @@ class MemoryStore:
         self._workloads[record.id] = StoredWorkload(record=record, details=details)
 
     async def charges(self, since: int) -> list[Charge]:
-        ended = [stored.record for stored in self._jobs.values()] + [*self._deleted.values()]
+        owned_by_name = (await self.tenants.read()).instances
         found: Counter[tuple[str, int]] = Counter()
-        for job in ended:
-            of = self._workloads.get(job.workload_id or "")
-            in_session = of is not None and of.record.mode is Mode.SESSION
-            if job.ended_at is not None and job.ended_at >= since and not in_session:
-                found[job.instance, job.ended_at // HOUR_MS] += job.usage_ms
-        charges = [
+        for charge in self._charges.values():
+            owned = owned_by_name.get(charge.instance)
+            began = None if owned is None else owned.config.since
+            if charge.at >= max(since, 0 if began is None else began.timestamp() * 1_000):
+                found[charge.instance, charge.at // HOUR_MS] += charge.ms
+        return [
             Charge(instance=instance, at=(hour + 1) * HOUR_MS - 1, ms=ms)
             for (instance, hour), ms in found.items()
-            if ms
         ]
-        for stored in self._workloads.values():
-            if stored.record.mode is Mode.SESSION:
-                charges += _windows(stored.record, since)
-        return charges
 
     async def job(self, job_id: str) -> StoredJob | None:
         return self._jobs.get(job_id)
@@ -176,28 +175,17 @@ class MemoryStore:
             await self.audit.record(entries)
 
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
-        every = [*(stored.record for stored in self._jobs.values()), *self._deleted.values()]
-        of_jobs = sum(
-            job.usage_ms
-            for job in every
-            if job.instance == instance
-            and job.ended_at is not None
-            and job.ended_at >= since
-            and not self._in_session(job)
+        charged = sum(
+            charge.ms
+            for charge in self._charges.values()
+            if charge.instance == instance and charge.at >= since
         )
-        of_sessions = sum(
-            session.active_ms + (active_now_ms(session, now) if now else 0)
-            for session in (stored.record for stored in self._workloads.values())
-            if session.instance == instance
-            and session.mode is Mode.SESSION
-            and (session.closed_at is None or session.closed_at >= since)
+        workloads = (stored.record for stored in self._workloads.values())
+        return charged + sum(
+            active_now_ms(session, now)
+            for session in workloads
+            if session.instance == instance and session.mode is Mode.SESSION and now
         )
-        return of_jobs + of_sessions
-
-    def _in_session(self, job: Job) -> bool:
-        if job.workload_id is None:
-            return False
-        return self._workloads[job.workload_id].record.mode is Mode.SESSION
 
     async def queue_lengths(self) -> dict[str, int]:
         return self._counts(JobStatus.QUEUED)
@@ -245,7 +233,8 @@ class MemoryStore:
             elif record.mode is Mode.BATCH:
                 totals.batches.add(Sum(1, record.jobs_ms, record.jobs_ms))
             else:
-                totals.sessions.add(Sum(1, record.active_ms, record.active_ms))
+                used_ms = record.active_ms + record.modelled_ms
+                totals.sessions.add(Sum(1, used_ms, used_ms))
         return [
             Cell(instance=i, backend=b, user=u, day=d, totals=totals)
             for (i, b, u, d), totals in cells.items()
@@ -315,12 +304,3 @@ def _is_within(record: Record, query: JobQuery | WorkloadQuery) -> bool:
     return (first is None or record.created_at >= first) and (
         last is None or record.created_at <= last
     )
-
-
-def _windows(session: Workload, since: int) -> list[Charge]:
-    """The active windows of a session that ended at `since` or later."""
-    return [
-        Charge(instance=session.instance, at=ended, ms=ended - began)
-        for (state, began), (_, ended) in pairwise(session.transitions)
-        if state is WorkloadState.ACTIVE and ended >= since
-    ]

@@ -69,11 +69,11 @@ class WatchedStore(MemoryStore):
         self.seen: dict[str, tuple[str, dict[str, Any]]] = {}
         self._payloads = payloads
 
-    async def save(self, records, details, entries=()) -> None:
+    async def save(self, records, details, entries=(), charges=()) -> None:
         for record in records:
             if isinstance(record, Job) and record.ended_at is not None:
                 self.seen[record.id] = (log_of(self._payloads, record.id), self.metrics(record.id))
-        await super().save(records, details, entries)
+        await super().save(records, details, entries, charges)
 
     def metrics(self, job_id: str) -> dict[str, Any]:
         stored = self._jobs.get(job_id)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from queuebit.clock import Clock
 from queuebit.core.events import Command, Event, Restarted, Step, Tick
 from queuebit.core.explain import Explanation, explain, explain_workload
-from queuebit.core.model import FINAL, Calibrated, Job, JobStatus, Record
+from queuebit.core.model import FINAL, Calibrated, Charge, Job, JobStatus, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.errors import ServiceFault, Unavailable
 from queuebit.foresight import Foreseen, Foresight
@@ -30,7 +30,11 @@ class Saver(Protocol):
     """The part of the store that the driver needs."""
 
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
         """Store all of it or nothing; on return it survives a crash."""
 
@@ -190,12 +194,14 @@ class Driver:
         changed: dict[str, Record] = {}
         details: list[Details] = []
         entries: list[Entry] = []
+        charges: list[Charge] = []
         decided: list[tuple[_Letter, Step]] = []
         # A wall clock may step back; time in the core may not.
         self._now = max(self._now, self._clock.now())
         for letter in letters:
             step = self._scheduler.handle(letter.event, self._now)
             changed.update(step.changed)
+            charges += step.charges
             if letter.details is not None and step.refusal is None:
                 details.append(letter.details)
             if letter.entry is not None and step.refusal is None:
@@ -204,11 +210,11 @@ class Driver:
         save_s = None
         if changed or details or entries:
             self._saving = changed
-            save_s = await self._save(list(changed.values()), details, entries)
+            save_s = await self._save(list(changed.values()), details, entries, charges)
             self._saving = {}
         if self._metrics is not None:
             commands = chain.from_iterable(step.commands for _, step in decided)
-            self._metrics.decided(len(decided), changed, commands, save_s)
+            self._metrics.decided(len(decided), changed, commands, save_s, charges=charges)
         for letter, step in decided:
             for command in step.commands:  # only what is saved is acted on
                 self._runner.carry_out(command)
@@ -222,13 +228,17 @@ class Driver:
                     ended.set()
 
     async def _save(
-        self, records: list[Record], details: list[Details], entries: list[Entry]
+        self,
+        records: list[Record],
+        details: list[Details],
+        entries: list[Entry],
+        charges: list[Charge],
     ) -> float:
         """Save, if need be again and again; how many seconds it took."""
         self._save_began_s = began_s = time.monotonic()
         try:
             await until_done(
-                lambda: self._store.save(records, details, entries),
+                lambda: self._store.save(records, details, entries, charges),
                 "save",
                 most_s=self._patience_s,
                 failed=lambda _: self._stall(),

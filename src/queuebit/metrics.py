@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 
 from queuebit.core.events import Command, RunStage
-from queuebit.core.model import FINAL, Job, JobStatus, Mode, Record, Stage, Workload
+from queuebit.core.model import FINAL, Charge, Job, JobStatus, Mode, Record, Stage, Workload
 from queuebit.core.scheduler import Scheduler
 
 INSTANCES_MAX = 200  # with series of their own; the rest is "other"
@@ -120,6 +120,8 @@ class Metrics:
         changed: Mapping[str, Record],
         commands: Iterable[Command],
         save_s: float | None,
+        *,
+        charges: Iterable[Charge] = (),
     ) -> None:
         """Count what one save held; `save_s` None: there was nothing to save."""
         self._events.inc(events)
@@ -132,8 +134,8 @@ class Metrics:
         for record in changed.values():
             if isinstance(record, Job) and record.status in FINAL:
                 self._job_ended(record, changed)
-            elif isinstance(record, Workload) and record.closed_at is not None:
-                self._closed(record)
+        for charge in charges:
+            self._charge(charge.instance, charge.ms)
 
     def _began(self, job: Job, stage: Stage, changed: Mapping[str, Record]) -> None:
         """A stage of `job` begins."""
@@ -153,13 +155,6 @@ class Metrics:
         self._ended.labels(job.backend, mode, job.status.value).inc()
         if job.stage is Stage.QUANTUM:
             self._left_qpu(job)
-        charged = self._scheduler is None or self._scheduler.index.charges(job)
-        if charged and mode != _word(Mode.SESSION):  # sessions are charged by their active windows
-            self._charge(job.instance, job.usage_ms)
-
-    def _closed(self, workload: Workload) -> None:
-        if workload.mode is Mode.SESSION:
-            self._charge(workload.instance, workload.active_ms)
 
     def _charge(self, instance: str, ms: int) -> None:
         if instance not in self._instances and len(self._instances) >= INSTANCES_MAX:

@@ -84,10 +84,10 @@ async def test_a_job_that_is_being_saved_stays(api: Api, complaints: list[dict])
     saving, go_on = asyncio.Event(), asyncio.Event()
     save = api.store.save
 
-    async def slow(records, details, entries) -> None:
+    async def slow(*saved) -> None:
         saving.set()
         await go_on.wait()
-        await save(records, details, entries)
+        await save(*saved)
 
     api.store.save = slow
     request = asyncio.create_task(api.ask("POST", "/jobs", json=SAMPLER))

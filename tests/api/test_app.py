@@ -184,7 +184,7 @@ class DiskFullError(Exception):
     pass
 
 
-async def fail(records, details, entries):
+async def fail(*saved):
     raise DiskFullError
 
 

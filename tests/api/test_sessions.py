@@ -64,6 +64,7 @@ async def test_a_new_one_is_open_and_has_used_nothing(api: Api, mode: str):
         "timestamps": [{"status": "open", "timestamp": "2026-09-21T14:13:20.000Z"}],
         "user_id": "alice",
         "elapsed_time": None,
+        "queuebit": {"active_seconds": 0, "modelled_seconds": 0} if mode == "dedicated" else None,
     }
 
 
@@ -89,7 +90,10 @@ async def test_usage_of_a_session_is_wall_clock_while_active(api: Api):
     await api.ask("PATCH", f"/sessions/{session_id}", json={"accepting_jobs": True})
     await api.submit()  # an event, whatever it is
     told = await read(api, session_id)
-    assert (told["state"], told["elapsed_time"]) == ("inactive", 70.0)
+    # The job took 2.1 s of QPU time and no real time: that passed on the session's own clock.
+    assert (told["state"], told["elapsed_time"]) == ("inactive", 72.1)
+    assert told["queuebit"] == {"active_seconds": 70.0, "modelled_seconds": 2.1}
+    assert told["active_ttl"] == 28_727
     assert [moved["status"] for moved in told["timestamps"]] == ["open", "active", "inactive"]
 
 

@@ -52,6 +52,7 @@ class Lab:
         self.scheduler = Scheduler(self.backends)
         self.now = 0
         self.saved: dict[str, Record] = {}
+        self.charges: list[Charge] = []
 
     def configure(
         self,
@@ -72,6 +73,7 @@ class Lab:
         self.now = self.now if at is None else at
         step = self.scheduler.handle(event, self.now)
         self.saved.update(step.changed)
+        self.charges += step.charges
         invariants.check(self.scheduler, self.now)
         return step
 
@@ -195,7 +197,7 @@ class Lab:
             saved.unfinished(self.saved),
             saved.last_seq(self.saved),
             instances=self.instances,
-            charges=saved.charges(self.saved),
+            charges=self.charges,
         )
         return self.send(Restarted(last_at))
 

@@ -154,8 +154,10 @@ def test_a_sessions_wall_clock_counts_when_its_window_ends(lab):
     lab.configure(instance("i", 100), lanes=1)
     lab.open("S", Mode.SESSION, by="i")
     lab.submit("s1", to="S", by="i")
+    lab.prepared("s1")
     lab.now = 5_000
-    lab.done("s1", usage_ms=70)
+    lab.measured("s1", usage_ms=70)
+    lab.finished("s1")
 
     assert lab.scheduler.ledger.used_ms("i") == 0
 

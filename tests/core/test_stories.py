@@ -59,6 +59,7 @@ from queuebit.core.model import (
     BackendState,
     BackendStatus,
     Calibration,
+    Charge,
     Instance,
     Job,
     JobStatus,
@@ -98,6 +99,7 @@ class Story:
         self.backends: dict[str, Backend] = {}
         self.instances: list[Instance] = []
         self.saved: dict[str, Record] = {}
+        self.charges: list[Charge] = []
         self.looks: dict[str, str] = {}
         self.scheduler = Scheduler([])
 
@@ -137,6 +139,7 @@ class Story:
             step = self.scheduler.handle(event, ms(at))
             invariants.check(self.scheduler, ms(at))
             self.saved |= step.changed
+            self.charges += step.charges
             changed |= step.changed
             if step.refusal is not None:
                 acts.append(f"refused, {step.refusal.rule}: {step.refusal.message}")
@@ -246,7 +249,7 @@ class Story:
             saved.unfinished(self.saved),
             saved.last_seq(self.saved),
             instances=self.instances,
-            charges=saved.charges(self.saved),
+            charges=self.charges,
         )
 
     def look_at(self, one: Instance) -> str:
@@ -303,7 +306,8 @@ def look(record: Record) -> str:
         text += f", accepts no jobs: {record.state_reason}"
     if record.drain_seq is not None:
         text += ", next in line"
-    return text + used(record.jobs_ms if record.mode is Mode.BATCH else record.active_ms)
+    is_batch = record.mode is Mode.BATCH
+    return text + used(record.jobs_ms if is_batch else record.active_ms + record.modelled_ms)
 
 
 def used(usage_ms: int) -> str:

@@ -134,14 +134,79 @@ def test_a_session_uses_wall_clock_from_its_first_job_to_its_close(lab):
     lab.open("S", Mode.SESSION)
     lab.now = 5_000
     lab.submit("a", to="S")
+    lab.prepared("a")
     lab.now = 9_000
-    lab.done("a", usage_ms=2_500)
+    lab.measured("a", usage_ms=2_500)
+    lab.finished("a")
 
     assert workload_usage_ms(lab.workload("S"), 10_000) == 5_000
 
     lab.send(WorkloadCloseRequested(workload_id="S"), at=20_000)
 
     assert workload_usage_ms(lab.workload("S"), 99_000) == 15_000
+
+
+def test_jobs_that_share_a_qpu_cost_their_session_what_they_use_together(lab):
+    lab.backends = (Backend(name="q", qpu_slots=2),)
+    lab.restart()
+    lab.open("S", Mode.SESSION)
+    lab.submit("a", "b", to="S")
+    lab.prepared("a")
+    lab.prepared("b")
+    lab.now = 10_000
+    for job_id in "ab":
+        lab.measured(job_id, usage_ms=10_000)
+        lab.finished(job_id)
+
+    session = lab.workload("S")
+    assert (session.jobs_ms, session.modelled_ms) == (20_000, 10_000)
+    assert workload_usage_ms(session, 10_000) == 20_000
+
+
+def test_a_job_that_a_restart_cuts_off_sets_its_sessions_clock_forward_once(lab):
+    lab.open("S", Mode.SESSION)
+    lab.submit("a", to="S")
+    lab.prepared("a")
+    lab.measured("a", usage_ms=9_000)
+    lab.restart(last_at=0)
+    assert lab.workload("S").modelled_ms == 0
+
+    lab.done("a", usage_ms=9_000)
+
+    assert workload_usage_ms(lab.workload("S"), 0) == 9_000
+    assert [(charge.source, charge.ms) for charge in lab.charges] == [("a", 9_000)]
+
+
+@pytest.mark.parametrize("stage", ["cancel", "fail"])
+def test_a_session_pays_at_least_what_a_job_that_is_stopped_is_charged(lab, stage):
+    lab.open("S", Mode.SESSION)
+    lab.submit("a", to="S")
+    lab.prepared("a")
+    lab.now = 500
+    lab.cancel("a") if stage == "cancel" else lab.failed("a", BROKEN)
+
+    assert lab.job("a").usage_ms == 2_500
+    assert workload_usage_ms(lab.workload("S"), 500) == 2_500
+
+
+def test_the_active_ttl_that_a_job_uses_up_ends_the_session_with_that_job(lab):
+    lab.open("S", Mode.SESSION, active_ttl_ms=60_000)
+    lab.submit("a", "b", to="S")
+    lab.now = 1_000
+    lab.done("a", usage_ms=70_000)
+    lab.done("b")
+
+    session = lab.workload("S")
+    assert (session.state_reason, session.closed_at) == ("active_ttl_reached", 1_000)
+
+
+def test_a_batch_keeps_to_the_wall_clock(lab):
+    lab.open("B", Mode.BATCH, max_ttl_ms=60_000)
+    lab.submit("a", to="B")
+    lab.done("a", usage_ms=70_000)
+
+    assert lab.workload("B").accepting_jobs
+    assert lab.workload("B").modelled_ms == 0
 
 
 def test_a_session_uses_the_interactive_ttl_when_nobody_closes_it(lab):

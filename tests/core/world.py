@@ -32,6 +32,7 @@ from queuebit.core.model import (
     FINAL,
     BackendState,
     BackendStatus,
+    Charge,
     Instance,
     Job,
     JobStatus,
@@ -56,6 +57,7 @@ class World:
         self.scheduler = Scheduler(BACKENDS, instances=INSTANCES)
         self.now = 0
         self.saved: dict[str, Record] = {}
+        self.charges: list[Charge] = []
         self.tasks: dict[str, RunStage] = {}
         self.calibrating: dict[str, RunCalibration] = {}
         self.drains: dict[str, Drain] = {}
@@ -79,6 +81,7 @@ class World:
         were_active = set(self.active_workloads())
         for record in step.changed.values():
             self.save(record)
+        self.charges += step.charges
         for command in step.commands:
             self.carry_out(command)
             if isinstance(command, RunStage) and (command.run, command.stage) == (1, Stage.PREPARE):
@@ -199,6 +202,7 @@ class World:
         }
         self.check_backends()
         self.check_usage()
+        self.check_charges()
         self.check_ledger()
         twin = self.rebuilt()
         assert twin.handle(Tick(), self.now) == NOTHING
@@ -231,12 +235,33 @@ class World:
                 assert record.active_ms == ended_ms
                 assert record.state is not WorkloadState.OPEN or not self.usage_ms[record.id]
 
+    def check_charges(self) -> None:
+        """What was charged is what the records say, each once (semantics 5.1)."""
+        charged: Counter[str] = Counter()
+        for charge in self.charges:
+            assert charge.ms > 0
+            charged[charge.source] += charge.ms
+        modelled: Counter[str] = Counter()
+        for record in self.saved.values():
+            if isinstance(record, Job):
+                workload = self.saved.get(record.workload_id or "")
+                if isinstance(workload, Workload) and workload.mode is Mode.SESSION:
+                    assert charged[record.id] == beyond_real_ms(record)
+                    modelled[workload.id] += charged[record.id]
+                else:
+                    assert charged[record.id] == (0 if record.ended_at is None else record.usage_ms)
+        for record in self.saved.values():
+            if isinstance(record, Workload):
+                is_session = record.mode is Mode.SESSION
+                assert charged[record.id] == (record.active_ms if is_session else 0)
+                assert record.modelled_ms == modelled[record.id]
+                assert workload_usage_ms(record, self.now) >= record.jobs_ms
+
     def check_ledger(self) -> None:
         """What counts is what was charged in the window, and at most an hour more."""
-        charges = saved.charges(self.saved)
         ledger = self.scheduler.ledger
         for instance in self.instances.values():
-            own = [c for c in charges if c.instance == instance.id and c.at >= instance.since]
+            own = [c for c in self.charges if c.instance == instance.id and c.at >= instance.since]
             began = -1 if instance.window_ms is None else self.now - instance.window_ms
             least = sum(c.ms for c in own if c.at > began)
             most = sum(c.ms for c in own if c.at > began - HOUR_MS)
@@ -261,9 +286,13 @@ class World:
         """Same events, same times: the same records, though nothing is ever rebuilt."""
         twin = Scheduler(BACKENDS, instances=INSTANCES)
         told: dict[str, Record] = {}
+        charges: list[Charge] = []
         for event, now in self.log:
-            told.update(twin.handle(event, now).changed)
+            step = twin.handle(event, now)
+            told.update(step.changed)
+            charges += step.charges
         assert told == self.saved
+        assert charges == self.charges
 
     def rebuilt(self) -> Scheduler:
         """What a new process would make of the store."""
@@ -272,7 +301,7 @@ class World:
             saved.unfinished(self.saved),
             saved.last_seq(self.saved),
             instances=self.instances.values(),
-            charges=saved.charges(self.saved),
+            charges=self.charges,
         )
 
     # -- what may happen
@@ -353,7 +382,7 @@ class World:
 
     def set_instance(self, instance: Instance, *, check: bool = True) -> None:
         self.instances[instance.id] = instance
-        own = tuple(c for c in saved.charges(self.saved) if c.instance == instance.id)
+        own = tuple(c for c in self.charges if c.instance == instance.id)
         self.feed(InstanceSet(instance=instance, charges=own), check=check)
 
     def end_calibration(self, backend: str, *, check: bool = True) -> None:
@@ -398,3 +427,11 @@ class World:
         if runs_ago or not state.calibrating:
             event = CalibrationEnded(backend=backend, run=state.run - runs_ago)
             assert self.feed(event) == NOTHING
+
+
+def beyond_real_ms(job: Job) -> int:
+    """QPU time of a job that has ended beyond the real time that it had a QPU of one slot."""
+    if job.ended_at is None or job.quantum_started_at is None:
+        return 0
+    left_at = job.ended_at if job.quantum_ended_at is None else job.quantum_ended_at
+    return max(0, job.usage_ms - (left_at - job.quantum_started_at))

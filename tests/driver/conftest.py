@@ -9,7 +9,7 @@ import pytest
 
 from queuebit.clock import VirtualClock
 from queuebit.core.events import Command, RunStage
-from queuebit.core.model import FINAL, Backend, Job, Record
+from queuebit.core.model import FINAL, Backend, Charge, Job, Record
 from queuebit.core.scheduler import Scheduler
 from queuebit.driver import Driver
 from queuebit.store.audit import Entry
@@ -24,6 +24,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.details: list[str] = []
+        self.charges: list[Charge] = []
         self.saves: list[list[str]] = []
         self.may_save, self.failed = asyncio.Event(), asyncio.Event()
         self.may_save.set()
@@ -32,7 +33,11 @@ class MemoryStore:
         """Saves that will fail for a passing reason."""
 
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
         await self.may_save.wait()
         if self.broken:
@@ -42,6 +47,7 @@ class MemoryStore:
             self.failed.set()
             raise OSError(errno.ENOSPC, "No space left on device")
         self.records |= {record.id: record for record in records}
+        self.charges += charges
         self.details += [one.id for one in details]
         self.saves.append([record.id for record in records])
 

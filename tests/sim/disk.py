@@ -10,6 +10,7 @@ from tests.fakes import MemoryStore
 from queuebit.core.model import (
     FINAL,
     BackendState,
+    Charge,
     Job,
     Mode,
     Record,
@@ -88,9 +89,13 @@ class WatchedStore(MemoryStore):
         self._seqs: dict[int, str] = {}
 
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
-        await super().save(records, details, entries)
+        await super().save(records, details, entries, charges)
         self.saves += 1
         for record in records:
             check_change(self.seen.get(record.id), record)
@@ -155,6 +160,7 @@ def _check_workload(old: Workload | None, new: Workload) -> None:
     assert old.accepting_jobs or not new.accepting_jobs
     assert old.active_ms <= new.active_ms
     assert old.jobs_ms <= new.jobs_ms
+    assert old.modelled_ms <= new.modelled_ms
     assert new.transitions[: len(old.transitions)] == old.transitions
     kept = [field.name for field in fields(new) if field.name.endswith("_ttl_ms")]
     kept += ["seq", "instance", "backend", "mode", "created_at"]

@@ -18,7 +18,7 @@ from tests.sim.weather import Weather
 
 from queuebit.clock import Clock
 from queuebit.core.events import Event, Step
-from queuebit.core.model import Record
+from queuebit.core.model import Charge, Record
 from queuebit.driver import Driver
 from queuebit.errors import ServiceFault
 from queuebit.runner import clear_up
@@ -47,9 +47,14 @@ class ProcessStore:
         self.under_way: set[asyncio.Task[Any]] = set()
 
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
-        await self._to_its_end(self._save(records, details, entries))
+        del entries
+        await self._to_its_end(self._save(records, details, charges))
 
     async def job(self, job_id: str) -> StoredJob | None:
         await self._weather.wait("disk")
@@ -64,13 +69,13 @@ class ProcessStore:
         del entries
 
     async def _save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry]
+        self, records: Sequence[Record], details: Sequence[Details], charges: Sequence[Charge]
     ) -> None:
         await self._weather.wait("disk")
         self._live()
         if self._weather.strikes("save fails"):
             raise DiskFull
-        await self._disk.save(records, details)
+        await self._disk.save(records, details, charges=charges)
         if self._weather.strikes("save fails after all"):
             raise DiskFull
         if self._weather.strikes("dies after save"):

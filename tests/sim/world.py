@@ -215,6 +215,8 @@ class _World:
             own = [job for job in disk.every_job if job.workload_id == workload.id]
             assert workload.jobs_ms == sum(job.usage_ms for job in own)
             assert workload.active_ms == _windows_ms(workload)
+            if workload.mode is Mode.SESSION:
+                assert workload.active_ms + workload.modelled_ms >= workload.jobs_ms
         process = self._process
         assert process is not None
         assert process.runner.is_idle
@@ -256,7 +258,7 @@ class _World:
             jobs = [job for job in disk.every_job if job.instance == instance]
             expected_ms = sum(job.usage_ms for job in jobs if not disk.in_session(job))
             expected_ms += sum(
-                _windows_ms(workload)
+                _windows_ms(workload) + workload.modelled_ms
                 for workload in disk.every_workload
                 if workload.instance == instance and workload.mode is Mode.SESSION
             )

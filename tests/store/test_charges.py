@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from tests.core.world import World
 from tests.core.world_parts import BACKENDS, INSTANCES, PAYERS
@@ -15,6 +16,7 @@ from tests.store.records import (
     workload_details,
 )
 
+from queuebit.config import InstanceConfig
 from queuebit.core.events import JobCancelRequested
 from queuebit.core.ledger import HOUR_MS, Ledger
 from queuebit.core.model import (
@@ -22,20 +24,20 @@ from queuebit.core.model import (
     BackendStatus,
     Charge,
     Job,
-    JobStatus,
     Mode,
-    Stage,
-    Workload,
-    WorkloadState,
 )
+from queuebit.tenancy import Owned
 
 HOUR = START // HOUR_MS * HOUR_MS  # where START's hour begins
-OPEN, ACTIVE, INACTIVE, CLOSED = WorkloadState
 FAR = "far.instance"
 
 
-def charge(ms: int, hour: int, instance: str = "lab") -> Charge:
-    """What jobs of one hour were charged, `hour` hours after START's."""
+def charge(source: str, at: int, ms: int, instance: str = "lab") -> Charge:
+    return Charge(source=source, instance=instance, at=at, ms=ms)
+
+
+def in_hour(ms: int, hour: int, instance: str = "lab") -> Charge:
+    """What was charged in one hour, `hour` hours after START's."""
     return Charge(instance=instance, at=HOUR + (hour + 1) * HOUR_MS - 1, ms=ms)
 
 
@@ -43,15 +45,8 @@ def in_order(charges: list[Charge]) -> list[Charge]:
     return sorted(charges, key=lambda charge: (charge.instance, charge.at, charge.ms))
 
 
-async def save(store: Store, *records: Job | Workload) -> None:
-    """Save new records, with details."""
-    await store.save(
-        records,
-        [
-            job_details(one.id) if isinstance(one, Job) else workload_details(one.id)
-            for one in records
-        ],
-    )
+async def save_charges(store: Store, *charges: Charge) -> None:
+    await store.save([], [], [], charges)
 
 
 # -- what becomes of backends
@@ -104,136 +99,62 @@ async def test_a_new_store_has_charged_nobody(store: Store):
     assert await store.charges(0) == []
 
 
-async def test_jobs_are_charged_by_the_hour_of_their_end(store: Store):
-    await save(
+async def test_charges_are_summed_by_the_hour(store: Store):
+    await save_charges(
         store,
-        ended("a", 1, at=HOUR, usage_ms=1),
-        ended("b", 2, at=HOUR + HOUR_MS - 1, usage_ms=20),
-        ended("c", 3, at=HOUR + HOUR_MS, usage_ms=300),
-        ended("d", 4, at=HOUR + 5, usage_ms=4_000, instance=FAR),
+        charge("a", HOUR, 1),
+        charge("b", HOUR + HOUR_MS - 1, 20),
+        charge("c", HOUR + HOUR_MS, 300),
+        charge("d", HOUR + 5, 4_000, FAR),
     )
 
     assert in_order(await store.charges(0)) == [
-        charge(4_000, 0, FAR),
-        charge(21, 0),
-        charge(300, 1),
+        in_hour(4_000, 0, FAR),
+        in_hour(21, 0),
+        in_hour(300, 1),
     ]
 
 
-async def test_whatever_their_end_jobs_are_charged_what_they_used(store: Store):
-    await save(
-        store,
-        *(
-            job(status, number, status=status, ended_at=START, usage_ms=10**number)
-            for number, status in enumerate(
-                (JobStatus.COMPLETED, JobStatus.CANCELLED, JobStatus.FAILED)
-            )
-        ),
-    )
+async def test_what_was_charged_before_does_not_count(store: Store):
+    await save_charges(store, charge("a", START - 1, 1), charge("b", START, 20))
 
-    assert await store.charges(0) == [charge(111, 0)]
-
-
-async def test_what_ended_before_does_not_count(store: Store):
-    await save(
-        store,
-        ended("a", 1, at=START - 1, usage_ms=1),
-        ended("b", 2, at=START, usage_ms=20),
-    )
-
-    assert await store.charges(START) == [charge(20, 0)]
+    assert await store.charges(START) == [in_hour(20, 0)]
     assert await store.charges(START + 1) == []
+    assert await store.usage_ms("lab", START) == 20
+    assert await store.usage_ms("lab", START + 1) == 0
 
 
-async def test_jobs_that_run_or_used_nothing_are_not_charged(store: Store):
-    await save(
-        store,
-        job("running", 1, status=JobStatus.RUNNING, stage=Stage.FINISH, usage_ms=50),
-        ended("free", 2, at=START),
+async def test_in_the_hour_in_which_usage_begins_to_count_not_all_of_it_does(store: Store):
+    since = datetime.fromtimestamp(START / 1_000, UTC)
+    config = InstanceConfig(name="lab", since=since)
+    await store.tenants.put(Owned(config=config))
+    await save_charges(store, charge("a", START - 1, 1), charge("b", START, 20))
+
+    assert await store.charges(0) == [in_hour(20, 0)]
+
+
+async def test_a_save_that_comes_again_charges_once(store: Store):
+    first, window = charge("a", START, 7), charge("s", START + 1, 100)
+    await save_charges(store, first, window)
+    await save_charges(store, first, window, charge("s", START + 2, 1_000))
+
+    assert await store.charges(0) == [in_hour(1_107, 0)]
+    assert await store.usage_ms("lab", 0) == 1_107
+
+
+async def test_a_deleted_job_stays_charged(store: Store):
+    await store.save(
+        [ended("a", 3, at=START, usage_ms=7)], [job_details("a")], [], [charge("a", START, 7)]
     )
+    await store.delete_job("a")
 
-    assert await store.charges(0) == []
-
-
-async def test_a_batchs_jobs_are_charged_and_a_sessions_are_not(store: Store):
-    await save(
-        store,
-        workload("batch", 1),
-        workload("session", 2, mode=Mode.SESSION),
-        ended("a", 3, at=START, usage_ms=7, workload_id="batch"),
-        ended("b", 4, at=START, usage_ms=1_000, workload_id="session"),
-    )
-
-    assert await store.charges(0) == [charge(7, 0)]
-
-
-async def test_a_deleted_job_stays_charged_as_it_was(store: Store):
-    await save(
-        store,
-        workload("batch", 1),
-        workload("session", 2, mode=Mode.SESSION),
-        ended("a", 3, at=START, usage_ms=1),
-        ended("b", 4, at=START, usage_ms=20, workload_id="batch"),
-        ended("c", 5, at=START, usage_ms=1_000, workload_id="session"),
-    )
-    assert await store.charges(0) == [charge(21, 0)]
-    for job_id in "abc":
-        await store.delete_job(job_id)
-
-    assert await store.charges(0) == [charge(21, 0)]
-    assert await store.charges(START + 1) == []
-
-
-async def test_a_session_is_charged_for_each_active_window_when_it_ends(store: Store):
-    transitions = (
-        (OPEN, START),
-        (ACTIVE, START + 10),
-        (INACTIVE, START + 40),
-        (ACTIVE, START + 100),
-        (CLOSED, START + 300),
-    )
-    await save(
-        store,
-        workload("s", 1, mode=Mode.SESSION, transitions=transitions, closed_at=START + 300),
-        workload("batch", 2, transitions=transitions, closed_at=START + 300),
-    )
-
-    first = Charge(instance="lab", at=START + 40, ms=30)
-    second = Charge(instance="lab", at=START + 300, ms=200)
-    assert in_order(await store.charges(0)) == [first, second]
-    # A window that began before counts whole; one that ended before counts no more.
-    assert in_order(await store.charges(START + 40)) == [first, second]
-    assert await store.charges(START + 41) == [second]
-    assert await store.charges(START + 300) == [second]
-    assert await store.charges(START + 301) == []
-
-
-async def test_a_window_that_goes_on_is_not_charged_yet(store: Store):
-    transitions = (
-        (OPEN, START),
-        (ACTIVE, START + 10),
-        (INACTIVE, START + 40),
-        (ACTIVE, START + 50),
-    )
-    await save(store, workload("s", 1, mode=Mode.SESSION, transitions=transitions))
-
-    assert await store.charges(0) == [Charge(instance="lab", at=START + 40, ms=30)]
-
-
-async def test_a_session_never_started_is_not_charged(store: Store):
-    closed = {"transitions": ((OPEN, START), (CLOSED, START + 9)), "closed_at": START + 9}
-    await save(
-        store,
-        workload("s", 1, mode=Mode.SESSION, **closed),
-        workload("t", 2, mode=Mode.SESSION),
-    )
-
-    assert await store.charges(0) == []
+    assert await store.charges(0) == [in_hour(7, 0)]
+    assert await store.usage_ms("lab", 0) == 7
 
 
 async def test_the_charges_of_a_whole_life_make_the_ledger_that_the_scheduler_has(store: Store):
     world = life(random.Random(3), events=600)
-    await store.save(list(world.saved.values()), details(world))
+    await store.save(list(world.saved.values()), details(world), [], world.charges)
     for job_id in sorted(world.ended)[::3]:
         await store.delete_job(job_id)
 

@@ -120,3 +120,47 @@ async def test_a_migration_that_fails_leaves_nothing_behind(url: str):
         await in_database(url, migrate_and_fail)
 
     assert await in_database(url, lambda found: sa.inspect(found).get_table_names()) == []
+
+
+async def test_what_was_charged_before_there_were_charges_still_counts(url: str):
+    """From 0005: jobs in each mode, one deleted, a session of two windows, one going on."""
+
+    def as_of_0005(connection: sa.Connection) -> None:
+        migrate(connection, "0005")
+        workload = (
+            "INSERT INTO workloads VALUES ('{0}', 1, 'lab', 'q', '{1}', 0, 1, 1, 1, 1, '{2}',"
+            " '', {3}, 10, 10, NULL, 10, 10, NULL, 0, 0, NULL, '{4}', 'ada')"
+        )
+        windows = '[["open", 0], ["active", 10], ["inactive", 40], ["active", 100], {}]'
+        over, active = windows.format('["closed", 300]'), windows.format('["active", 400]')
+        yes = "true" if connection.dialect.name == "postgresql" else "1"
+        for row in (
+            ("batch", "batch", "active", yes, over),
+            ("session", "dedicated", "closed", yes, over),
+            ("going", "dedicated", "active", yes, active.replace('["active", 100], ', "")),
+        ):
+            connection.exec_driver_sql(workload.format(*row))
+        job = (
+            "INSERT INTO {} (id, seq, instance, workload_id, ended_at, usage_ms{})"
+            " VALUES ('{}', 1, 'lab', {}, {}, {}{})"
+        )
+        more = ', backend, created_at, status, run, "user", program_id, private'
+        values = f", 'q', 0, 'Completed', 1, 'ada', 'sampler', {yes}"
+        for job_id, of, at, ms in (
+            ("alone", "NULL", 50, 1_000),
+            ("in batch", "'batch'", 60, 2_000),
+            ("in session", "'session'", 70, 9_999),
+            ("free", "NULL", 80, 0),
+            ("running", "NULL", "NULL", 9_999),
+        ):
+            connection.exec_driver_sql(job.format("jobs", more, job_id, of, at, ms, values))
+        connection.exec_driver_sql(job.format("deleted_jobs", "", "gone", "NULL", 90, 4_000, ""))
+
+    await in_database(url, as_of_0005)
+    late = Database(url)
+    await late.open()
+
+    assert await late.usage_ms("lab", 0) == 1_000 + 2_000 + 4_000 + 30 + 200 + 30
+    assert await late.usage_ms("lab", 61) == 4_000 + 200
+    assert sum(charge.ms for charge in await late.charges(0)) == await late.usage_ms("lab", 0)
+    await late.close()

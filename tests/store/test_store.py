@@ -15,7 +15,7 @@ from tests.store.records import (
     workload_details,
 )
 
-from queuebit.core.model import JobStatus, Mode, Reason, Stage, WorkloadState
+from queuebit.core.model import Charge, JobStatus, Mode, Reason, Stage, WorkloadState
 from queuebit.errors import ServiceFault
 from queuebit.store.database import Loaded, StoredJob, StoredWorkload, WorkloadPage
 from queuebit.store.listing import WorkloadQuery
@@ -259,7 +259,7 @@ async def test_an_unfinished_job_is_not_deleted(store: Store):
 
 
 async def test_nothing_happens_to_a_job_that_is_gone(store: Store):
-    await store.save([ended("j1", 1, at=START, usage_ms=5)], [job_details("j1")])
+    await store.save([ended("j1", 1, at=START)], [job_details("j1")])
     await store.delete_job("j1")
 
     await store.delete_job("j1")
@@ -267,33 +267,6 @@ async def test_nothing_happens_to_a_job_that_is_gone(store: Store):
     await store.add_metrics("j1", {"a": 1})
 
     assert await store.job("j1") is None
-    assert await store.usage_ms("lab", 0) == 5
-
-
-async def test_usage_is_of_ended_jobs_and_of_sessions(store: Store):
-    session = {"mode": Mode.SESSION}
-    await store.save(
-        [
-            workload("batch", 1, jobs_ms=1_000_000),
-            workload("session", 2, active_ms=40, jobs_ms=1_000_000, **session),
-            workload("over", 3, active_ms=500, closed_at=START + 99, **session),
-            workload("past", 4, active_ms=1_000_000, closed_at=START + 49, **session),
-            workload("theirs", 5, active_ms=1_000_000, instance="other", **session),
-            ended("alone", 6, at=START + 50, usage_ms=3),
-            ended("before", 7, at=START + 49, usage_ms=1_000_000),
-            job("running", 8, status=JobStatus.RUNNING, stage=Stage.FINISH, usage_ms=1_000_000),
-            ended("in batch", 9, at=START + 51, usage_ms=6_000, workload_id="batch"),
-            ended("in session", 10, at=START + 52, usage_ms=1_000_000, workload_id="session"),
-            ended("other's", 11, at=START + 53, usage_ms=1_000_000, instance="other"),
-        ],
-        [
-            *(workload_details(one) for one in ("batch", "session", "over", "past", "theirs")),
-            *(job_details(one) for one in ("alone", "before", "running", "in batch")),
-            *(job_details(one) for one in ("in session", "other's")),
-        ],
-    )
-
-    assert await store.usage_ms("lab", START + 50) == 6_543
 
 
 async def test_usage_counts_sessions_that_are_active_until_now(store: Store):
@@ -305,28 +278,13 @@ async def test_usage_counts_sessions_that_are_active_until_now(store: Store):
             workload("batch", 3, **active),
         ],
         [workload_details(one) for one in ("session", "idle", "batch")],
+        [],
+        [Charge(instance="lab", at=START + 9, ms=540, source="session")],
     )
 
     assert await store.usage_ms("lab", 0) == 540
     assert await store.usage_ms("lab", 0, START + 100) == 580
     assert await store.usage_ms("lab", 0, START + 50) == 540
-
-
-async def test_deleting_a_job_does_not_take_back_its_charge(store: Store):
-    await store.save(
-        [
-            workload("session", 1, mode=Mode.SESSION, active_ms=100),
-            ended("alone", 2, at=START + 50, usage_ms=7),
-            ended("inside", 3, at=START + 50, usage_ms=1_000_000, workload_id="session"),
-        ],
-        [workload_details("session"), job_details("alone"), job_details("inside")],
-    )
-
-    await store.delete_job("alone")
-    await store.delete_job("inside")
-
-    assert await store.usage_ms("lab", START + 50) == 107
-    assert await store.usage_ms("lab", START + 51) == 100
 
 
 async def test_queued_and_running_jobs_are_counted(store: Store):

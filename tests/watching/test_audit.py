@@ -147,9 +147,9 @@ async def test_submitting_costs_no_transaction_of_its_own(api: Api):
     saves: list[int] = []
     save = api.store.save
 
-    async def counting(records, details, entries) -> None:
+    async def counting(records, details, entries=(), charges=()) -> None:
         saves.append(len(entries))
-        await save(records, details, entries)
+        await save(records, details, entries, charges)
 
     api.store.save = counting
     answers = [api.ask("POST", "/jobs", json=SAMPLER) for _ in range(6)]

@@ -17,6 +17,7 @@ from queuebit.api.submit import (
     validate,
 )
 from queuebit.api.usage import counts_since, rules_of
+from queuebit.core import policy
 from queuebit.core.model import Mode, OnLimit, Workload
 from queuebit.engines.task import Outcome
 
@@ -111,8 +112,8 @@ def _time_limits(
             )
         )
     if workload is not None:
-        ran_ms = 0 if workload.started_at is None else call.parts.clock.now() - workload.started_at
-        left_ms = workload.max_ttl_ms - ran_ms
+        ends_at = policy.max_ttl_at(workload, has_queued=True)
+        left_ms = workload.max_ttl_ms if ends_at is None else ends_at - call.parts.clock.now()
         if estimated_ms > left_ms:
             found.append(
                 Limit(

@@ -13,7 +13,7 @@ from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.config import MockConfig
 from queuebit.core.events import WorkloadCancelRequested, WorkloadCloseRequested, WorkloadOpened
 from queuebit.core.model import Mode, Workload, WorkloadState
-from queuebit.core.usage import active_now_ms, workload_usage_ms
+from queuebit.core.usage import active_ms, workload_usage_ms
 from queuebit.errors import InvalidInput, NotFound
 from queuebit.store.database import StoredWorkload
 from queuebit.store.details import WorkloadDetails
@@ -47,6 +47,13 @@ class Transition(BaseModel):
     timestamp: str
 
 
+class SessionTime(BaseModel):
+    """What a session's usage is made of, in seconds: their sum is `elapsed_time`."""
+
+    active_seconds: float = Field(description="Wall clock while it was active")
+    modelled_seconds: float = Field(description="QPU time of its jobs that simulations spared")
+
+
 class SessionAnswer(BaseModel):
     """A session or batch as IBM's API shows it; null is what has not happened."""
 
@@ -67,6 +74,7 @@ class SessionAnswer(BaseModel):
     timestamps: list[Transition]
     user_id: str
     elapsed_time: float | None = Field(description="Usage in seconds; null before the first job")
+    queuebit: SessionTime | None = Field(description="Beside IBM's; null of a batch")
 
 
 @router.post("/sessions", response_model=SessionAnswer)
@@ -181,7 +189,7 @@ def unknown_session(session_id: str) -> NotFound:
 
 def _answer(call: Call, workload: StoredWorkload) -> Response:
     record, now = workload.record, call.parts.clock.now()
-    active_left_ms = record.active_ttl_ms - record.active_ms - active_now_ms(record, now)
+    active_left_ms = record.active_ttl_ms - active_ms(record, now) - record.modelled_ms
     told = SessionAnswer(
         id=record.id,
         backend_name=record.backend,
@@ -202,6 +210,7 @@ def _answer(call: Call, workload: StoredWorkload) -> Response:
         ],
         user_id=workload.details.user,
         elapsed_time=_elapsed_s(record, now),
+        queuebit=_time(record, now) if record.mode is Mode.SESSION else None,
     )
     return answer(told, unset=True)
 
@@ -211,3 +220,10 @@ def _elapsed_s(workload: Workload, now: int) -> float | None:
     if workload.state is WorkloadState.OPEN:
         return None
     return workload_usage_ms(workload, now) / 1000
+
+
+def _time(session: Workload, now: int) -> SessionTime:
+    return SessionTime(
+        active_seconds=active_ms(session, now) / 1000,
+        modelled_seconds=session.modelled_ms / 1000,
+    )

@@ -18,7 +18,7 @@ from queuebit.core.model import (
 )
 from queuebit.core.moves import interrupted, to_stage, to_state, to_status
 from queuebit.core.reasons import STOPPED_AT_LIMIT
-from queuebit.core.usage import charged_when_stopped
+from queuebit.core.usage import beyond_real_ms, charged_when_stopped
 
 
 class Changes:
@@ -42,9 +42,13 @@ class Changes:
             job = to_stage(job, None)
         self.save(to_status(job, status, ended_at=at, usage_ms=usage_ms, reason=reason))
         workload = self.index.workload_of(job)
-        # A session is charged for its wall clock, not for its jobs (semantics 5.1).
-        if workload is None or workload.mode is Mode.BATCH:
-            self.charge(Charge(instance=job.instance, at=at, ms=usage_ms))
+        modelled_ms = 0
+        if workload is not None and workload.mode is Mode.SESSION:
+            # It is charged for its own time, not for its jobs (semantics 5.1).
+            modelled_ms = beyond_real_ms(workload, job, usage_ms, at)
+            self.charge(Charge(instance=job.instance, at=at, ms=modelled_ms, source=job.id))
+        else:
+            self.charge(Charge(instance=job.instance, at=at, ms=usage_ms, source=job.id))
         if workload is None:
             return
         idles = not self.index.unfinished[workload.id] and (
@@ -54,6 +58,7 @@ class Changes:
             replace(
                 workload,
                 jobs_ms=workload.jobs_ms + usage_ms,
+                modelled_ms=workload.modelled_ms + modelled_ms,
                 last_job_completed_at=at if was_running else workload.last_job_completed_at,
                 idle_since=at if idles else workload.idle_since,
             )
@@ -86,10 +91,13 @@ class Changes:
         self.save(moved)
         if workload.mode is Mode.SESSION:
             window_ms = moved.active_ms - workload.active_ms
-            self.charge(Charge(instance=workload.instance, at=at, ms=window_ms))
+            self.charge(Charge(instance=workload.instance, at=at, ms=window_ms, source=workload.id))
 
     def charge(self, charge: Charge) -> None:
         """Charge an instance, and note that it has reached its limit."""
+        if charge.ms <= 0:
+            return
+        self.step.charges.append(charge)
         was_limited = self.ledger.is_limited(charge.instance)
         self.ledger.add(charge)
         if self.ledger.is_limited(charge.instance):

@@ -184,12 +184,13 @@ class Refusal:
 
 @dataclass(slots=True)
 class Step:
-    """What one event decided. Save `changed`, then carry out `commands`.
+    """What one event decided. Save `changed` and `charges`, then carry out `commands`.
 
     A refusal is an output, not an exception: the time that came with a refused event may still
     have closed a workload, and that must be saved.
     """
 
     changed: dict[str, Record] = field(default_factory=dict)
+    charges: list[Charge] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     refusal: Refusal | None = None

@@ -103,6 +103,7 @@ class Workload:
     idle_since: int | None = None  # None: it has unfinished jobs, or is inactive
     active_ms: int = 0  # length of the active windows that have ended
     jobs_ms: int = 0  # QPU time charged to its jobs that have ended
+    modelled_ms: int = 0  # of a session: QPU time of these beyond the real time that it took
     drain_seq: int | None = None  # next in line: only jobs up to this seq may start before it
     transitions: tuple[tuple[WorkloadState, int], ...] = ()  # every state it took, and when
 
@@ -129,11 +130,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """QPU time charged to an instance."""
+    """QPU time charged to an instance: the one source of all that is said of usage."""
 
     instance: str
     at: int
     ms: int
+    source: str = ""  # id of the job or session that it is for; "": a sum of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,12 +45,12 @@ def is_held_by_drain(job: Job, drain_seq: int) -> bool:
 def max_ttl_at(workload: Workload, *, has_queued: bool) -> int | None:
     """When the max TTL ends, as long as its end still changes something (semantics 3.1).
 
-    Wall clock from the start of the first job; "never stops or pauses", also while inactive or
-    closed to new jobs.
+    From the start of the first job; "never stops or pauses", also while inactive or closed to new
+    jobs.
     """
     if workload.started_at is None or not (workload.accepting_jobs or has_queued):
         return None
-    return workload.started_at + workload.max_ttl_ms
+    return _on_wall_clock(workload, workload.started_at + workload.max_ttl_ms)
 
 
 def active_ttl_at(workload: Workload, *, has_queued: bool) -> int | None:
@@ -58,7 +58,19 @@ def active_ttl_at(workload: Workload, *, has_queued: bool) -> int | None:
     if workload.state is not WorkloadState.ACTIVE or not (workload.accepting_jobs or has_queued):
         return None
     assert workload.activated_at is not None
-    return workload.activated_at + workload.active_ttl_ms - workload.active_ms
+    ends_at = workload.activated_at + workload.active_ttl_ms - workload.active_ms
+    return _on_wall_clock(workload, ends_at)
+
+
+def _on_wall_clock(workload: Workload, at: int) -> int:
+    """When the workload's own clock, which modelled QPU time sets forward, shows `at`.
+
+    Not before the end of the job that set it there (decisions, session clock).
+    """
+    if not workload.modelled_ms:
+        return at
+    assert workload.last_job_completed_at is not None
+    return max(at - workload.modelled_ms, workload.last_job_completed_at)
 
 
 def idle_ttl_at(workload: Workload) -> int | None:

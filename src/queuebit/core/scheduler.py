@@ -321,6 +321,7 @@ class Scheduler:
         """Move on until nothing moves any more; looks only at what has changed."""
         index = self.index
         while index.touched_workloads or index.touched_backends:
+            self._expire(now)  # a job that has ended may have set its session's clock forward
             self._changes.stop_over_cost(now)
             workloads, index.touched_workloads = index.touched_workloads, {}
             for workload_id in workloads:

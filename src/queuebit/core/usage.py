@@ -44,13 +44,34 @@ def charged_when_stopped(job: Job, now: int) -> int:
 
 
 def workload_usage_ms(workload: Workload, now: int) -> int:
-    """QPU time of a batch (its jobs') or of a session (wall clock while active), in milliseconds.
+    """QPU time of a batch (its jobs') or of a session (its own time), in milliseconds.
 
-    FAQ, "Is compilation time counted as usage": a session's starts with its first job and ends when
-    it goes inactive, is closed, or its last job completes, whichever happens last.
+    A session's own time is the wall clock while it is active, and by what the QPU time of its jobs
+    exceeds the real time that they took (decisions, session clock). FAQ, "Is compilation time
+    counted as usage": it starts with the session's first job and ends when the session goes
+    inactive, is closed, or its last job completes, whichever happens last.
     """
     if workload.mode is Mode.BATCH:
         return workload.jobs_ms
+    return active_ms(workload, now) + workload.modelled_ms
+
+
+def beyond_real_ms(session: Workload, job: Job, usage_ms: int, at: int) -> int:
+    """By how much a session's own time goes on when a job of it ends, in milliseconds.
+
+    A simulation may take less time than the QPU would have: the rest passes at once. Where jobs
+    share the QPU, what is left uncovered passes too, so that a session has never used less QPU time
+    than its jobs.
+    """
+    if not usage_ms or job.quantum_started_at is None:
+        return 0
+    left_at = at if job.quantum_ended_at is None else job.quantum_ended_at
+    uncovered_ms = session.jobs_ms + usage_ms - workload_usage_ms(session, at)
+    return max(0, usage_ms - (left_at - job.quantum_started_at), uncovered_ms)
+
+
+def active_ms(workload: Workload, now: int) -> int:
+    """Wall clock in all active windows so far, in milliseconds."""
     return workload.active_ms + active_now_ms(workload, now)
 
 

@@ -118,7 +118,7 @@ def _sources() -> Iterator[tuple[str, _Source]]:
     column = workloads.c
     for name, mode, used in (
         ("batches", Mode.BATCH, column.jobs_ms),
-        ("sessions", Mode.SESSION, column.active_ms),
+        ("sessions", Mode.SESSION, column.active_ms + column.modelled_ms),
     ):
         yield name, _Source(workloads, column.mode == mode, column.created_at, used)
 

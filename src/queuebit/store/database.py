@@ -32,7 +32,13 @@ from queuebit.store.tables import (
     WORKLOAD_RECORD,
 )
 from queuebit.store.tenants import Tenants
-from queuebit.store.writing import save_backends, save_jobs, save_workloads, write_tags
+from queuebit.store.writing import (
+    save_backends,
+    save_charges,
+    save_jobs,
+    save_workloads,
+    write_tags,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,18 +172,22 @@ class Database:
 
     @_to_its_end
     async def charges(self, since: int) -> list[Charge]:
-        """What instances were charged for what ended at `since` or later."""
+        """What instances were charged at `since` or later, by the hour."""
         async with self._engines.reader.connect() as connection:
             return await load_charges(connection, since)
 
     @_to_its_end
     async def save(
-        self, records: Sequence[Record], details: Sequence[Details], entries: Sequence[Entry] = ()
+        self,
+        records: Sequence[Record],
+        details: Sequence[Details],
+        entries: Sequence[Entry] = (),
+        charges: Sequence[Charge] = (),
     ) -> None:
         """Store all of it or nothing; on return it survives a power cut.
 
         A new record comes with its details; later it comes alone and they stay as they are.
-        `entries` tell who did it.
+        `entries` tell who did it. A charge may come again, and counts once.
         """
         told = {detail.id: detail for detail in details}
         workloads = [record for record in records if isinstance(record, Workload)]
@@ -189,6 +199,7 @@ class Database:
             await save_workloads(connection, workloads, told)  # first: jobs point to them
             await save_jobs(connection, jobs, told)
             await save_backends(connection, states)
+            await save_charges(connection, charges)
             await write(connection, entries)
 
     @_to_its_end
@@ -283,18 +294,16 @@ class Database:
     async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
         """Forget a final job but for its charge; nothing to do if it is not final or is gone."""
         async with self._engines.writer.begin() as connection:
-            await connection.execute(queries.KEEP_CHARGE, {"key": job_id})
+            await connection.execute(queries.KEEP_COUNTED, {"key": job_id})
             if (await connection.execute(queries.DELETE_JOB, {"key": job_id})).rowcount:
                 await write(connection, entries)
 
     @_to_its_end
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
-        """QPU time charged to `instance` for what ended at `since` or later, also if deleted since.
+        """QPU time charged to `instance` at `since` or later, in milliseconds.
 
-        A job in job mode or in a batch counts when it has ended, for only then its charge is final.
-        A session counts by the active windows that have ended, its jobs not besides (semantics
-        5.1); it counts while it is not closed, and then by the instant of its closing. One that is
-        active counts until `now` as well.
+        Jobs are charged when they end, sessions when their active windows do; what is deleted
+        since stays charged. The active window of a session that goes on counts until `now`.
         """
         asked = {"instance": instance, "since": since, "now": now}
         rows = await self._fetch(queries.USAGE, asked)

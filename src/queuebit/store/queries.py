@@ -11,6 +11,7 @@ from queuebit.core.model import Mode, WorkloadState
 from queuebit.store.tables import (
     backends,
     calibrations,
+    charges,
     deleted_jobs,
     job_tags,
     jobs,
@@ -61,33 +62,26 @@ def _highest(*columns: sa.Column[int]) -> sa.Select[Any]:
 
 
 def _usage() -> sa.Select[Any]:
+    """What an `instance` was charged from `since`, and its sessions that are active by `now`."""
     instance: sa.BindParameter[str] = sa.bindparam("instance")
-    since: sa.BindParameter[int] = sa.bindparam("since")
-
-    def of_jobs(table: sa.Table) -> sa.ScalarSelect[Any]:
-        in_session = sa.exists().where(
-            workloads.c.id == table.c.workload_id, workloads.c.mode == Mode.SESSION
-        )
-        return (
-            sa.select(sa.func.coalesce(sa.func.sum(table.c.usage_ms), 0))
-            .where(table.c.instance == instance, table.c.ended_at >= since, ~in_session)
-            .scalar_subquery()
-        )
-
     now: sa.BindParameter[int] = sa.bindparam("now")
-    is_active = sa.and_(workloads.c.state == WorkloadState.ACTIVE, workloads.c.activated_at < now)
-    so_far = sa.case((is_active, now - workloads.c.activated_at), else_=0)
-    of_sessions = (
-        sa.select(sa.func.coalesce(sa.func.sum(workloads.c.active_ms + so_far), 0))
+    charged = (
+        sa.select(sa.func.coalesce(sa.func.sum(charges.c.ms), 0))
+        .where(charges.c.instance == instance, charges.c.at >= sa.bindparam("since"))
+        .scalar_subquery()
+    )
+    so_far = (
+        sa.select(sa.func.coalesce(sa.func.sum(now - workloads.c.activated_at), 0))
         .where(
             workloads.c.instance == instance,
             workloads.c.mode == Mode.SESSION,
-            sa.or_(_OPEN, workloads.c.closed_at >= since),
+            _OPEN,
+            workloads.c.state == WorkloadState.ACTIVE,
+            workloads.c.activated_at < now,
         )
         .scalar_subquery()
     )
-    total = of_jobs(jobs) + of_jobs(deleted_jobs) + of_sessions
-    return sa.select(total.label("usage_ms"))
+    return sa.select((charged + so_far).label("usage_ms"))
 
 
 LAST_SEQ = _highest(jobs.c.seq, workloads.c.seq, deleted_jobs.c.seq)
@@ -102,10 +96,10 @@ SET_METRICS = sa.update(jobs).where(jobs.c.id == _KEY).values(metrics=sa.bindpar
 DELETE_TAGS = sa.delete(job_tags).where(job_tags.c.job_id == _KEY)
 INSERT_TAGS = sa.insert(job_tags)
 DELETE_JOB = sa.delete(jobs).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None))
-_CHARGE = [jobs.c[column.name] for column in deleted_jobs.c]
-KEEP_CHARGE = sa.insert(deleted_jobs).from_select(
+_COUNTED = [jobs.c[column.name] for column in deleted_jobs.c]
+KEEP_COUNTED = sa.insert(deleted_jobs).from_select(
     [column.name for column in deleted_jobs.c],
-    sa.select(*_CHARGE).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None)),
+    sa.select(*_COUNTED).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None)),
 )
 
 
@@ -146,6 +140,12 @@ def upsert_backends(dialect: str) -> sa.Insert:
 def keep_calibrations(dialect: str) -> sa.Insert:
     """Insert how calibrations left their backends; what is there already is that."""
     return _insert(calibrations, dialect).on_conflict_do_nothing()
+
+
+@cache
+def keep_charges(dialect: str) -> sa.Insert:
+    """Insert charges; one that is there already, of a save that came twice, stays."""
+    return _insert(charges, dialect).on_conflict_do_nothing()
 
 
 def _insert(table: sa.Table, dialect: str) -> sqlite.Insert | postgresql.Insert:

@@ -16,6 +16,7 @@ from queuebit.core.model import (
     BackendState,
     BackendStatus,
     Calibrated,
+    Charge,
     Job,
     JobStatus,
     Mode,
@@ -120,6 +121,7 @@ workloads = sa.Table(
     sa.Column("idle_since", sa.BigInteger),
     sa.Column("active_ms", sa.BigInteger, nullable=False),
     sa.Column("jobs_ms", sa.BigInteger, nullable=False),
+    sa.Column("modelled_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("drain_seq", sa.BigInteger),
     sa.Column("transitions", TransitionsColumn, nullable=False),
     # of store.details.WorkloadDetails
@@ -215,7 +217,18 @@ job_tags = sa.Table(
 )
 sa.Index("ix_job_tags_tag", job_tags.c.tag, job_tags.c.job_id)
 
-# What must outlive a job that its user deletes: its charge, and that its seq was given.
+# What instances were charged, core.model.Charge; whatever is told of usage is a sum of these.
+charges = sa.Table(
+    "charges",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("instance", sa.Text, nullable=False),
+    sa.Column("ms", sa.BigInteger, nullable=False),
+)
+sa.Index("ix_charges_instance", charges.c.instance, charges.c.at)
+
+# What must outlive a job that its user deletes: that its seq was given, and what analytics count.
 deleted_jobs = sa.Table(
     "deleted_jobs",
     metadata,
@@ -270,6 +283,7 @@ JOB_RECORD = _names(Job)
 JOB_DETAILS = tuple(name for name in _names(JobDetails) if name not in ("id", "tags"))
 BACKEND_RECORD = _names(BackendState)
 CALIBRATED = _names(Calibrated)
+CHARGE = _names(Charge)
 WORKLOAD_RECORD = _names(Workload)
 WORKLOAD_DETAILS = tuple(name for name in _names(WorkloadDetails) if name != "id")
 

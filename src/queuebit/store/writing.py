@@ -6,13 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from queuebit.core.model import BackendState, Job, Workload
+from queuebit.core.model import BackendState, Charge, Job, Workload
 from queuebit.errors import ServiceFault
 from queuebit.store import queries
 from queuebit.store.details import Details, JobDetails
 from queuebit.store.tables import (
     BACKEND_RECORD,
     CALIBRATED,
+    CHARGE,
     JOB_CHANGES,
     JOB_DETAILS,
     JOB_RECORD,
@@ -99,3 +100,10 @@ async def save_backends(connection: AsyncConnection, states: Sequence[BackendSta
     if done:
         rows = [{"backend": name, **_values(each, CALIBRATED)} for name, each in done]
         await connection.execute(queries.keep_calibrations(dialect), rows)
+
+
+async def save_charges(connection: AsyncConnection, charges: Sequence[Charge]) -> None:
+    """Put what was charged; what is there already is that."""
+    if charges:
+        rows = [_values(charge, CHARGE) for charge in charges]
+        await connection.execute(queries.keep_charges(connection.dialect.name), rows)
