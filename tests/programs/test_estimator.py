@@ -248,11 +248,33 @@ def test_the_users_own_bits_and_names_do_not_disturb(run, perfect):
     assert result.data.evs == pytest.approx([-1, -1])
 
 
-def test_a_readout_that_tells_nothing_is_named(run, perfect, monkeypatch):
+def test_a_readout_that_tells_nothing_gives_a_value_with_an_error_of_1_or_more(
+    run, perfect, monkeypatch
+):
     monkeypatch.setattr(perfect.noise, "misread", [(0.0, 0.0), (0.5, 0.5), *[(0.0, 0.0)] * 3])
 
-    with pytest.raises(InvalidInput, match=r"the readout of qubits \[1\] is too poor"):
-        run("estimator", perfect, [(QuantumCircuit(5), ["IIIIZ", "IIIZI"])], SEEDED)
+    pubs = [(QuantumCircuit(5), ["IIIIZ", "IIIZI"]), (QuantumCircuit(5), "IIIIZ")]
+    first, second = run("estimator", perfect, pubs, SEEDED)
+
+    assert first.data.evs[0] == second.data.evs == 1
+    assert first.data.stds[0] == second.data.stds == 0
+    assert 0.5 < first.data.stds[1] < 4
+    assert abs(first.data.evs[1] - 1) < 3 * first.data.stds[1]
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("qubits", [40, 70, 100, 133])
+def test_heavy_observables_have_values_with_honest_errors(run, torino, qubits, level):
+    """The true value is 1; the more qubits, the less is left of it in what is read."""
+    heavy = "I" * (133 - qubits) + "Z" * qubits
+    pubs = [(QuantumCircuit(133), [heavy, "I" * 132 + "Z"])] * 2
+
+    results = run("estimator", torino, pubs, SEEDED, resilience_level=level)
+
+    for result in results:
+        assert (np.abs(result.data.evs - 1) < 4 * result.data.stds).all()
+        assert result.data.stds[0] > (0.5 if qubits == 133 else 0.02)
+        assert result.data.stds[1] < 0.05
 
 
 def test_a_device_without_the_gates_to_measure_with_is_refused(encode, perfect, monkeypatch):

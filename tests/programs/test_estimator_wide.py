@@ -101,3 +101,13 @@ def test_what_can_be_neither_is_refused(encode, small, level):
 
     with pytest.raises(InvalidInput, match="too big for this simulated QPU"):
         program.validate("estimator", params, small)
+
+
+def test_heavy_observables_have_values_with_honest_errors(run, small):
+    """A product of all qubits, in a job that another PUB makes too wide to be sampled."""
+    pubs = [(brickwork(), pauli("Z", 0)), (QuantumCircuit(133), "Z" * 133)]
+    _, heavy = run("estimator", small, pubs, SEEDED)
+
+    assert heavy.metadata["simulation"]["method"] == "pauli_propagation"
+    assert heavy.data.stds > 0.5
+    assert abs(heavy.data.evs - 1) < 4 * heavy.data.stds

@@ -66,7 +66,7 @@ class Job:
                 draws.append(draw)
             pubs.append(pub)
             drawn.append(draws)
-        calibration = self._calibration(rng)
+        calibration = self.calibration(rng)
         if calibration is not None:
             experiments.append(calibration.experiment(self.num_qubits, by_u3=self.by_u3))
         return experiments, Done(pubs, drawn, calibration, self.settings, self.tagged)
@@ -81,7 +81,7 @@ class Job:
                     body.outline(pub, self.values[number], injection)
                     for body, injection in zip(bodies, injections, strict=True)
                 ]
-        calibration = self._calibration(np.random.default_rng(0))
+        calibration = self.calibration(np.random.default_rng(0))
         if calibration is not None:
             found.append(calibration.experiment(self.num_qubits, by_u3=self.by_u3))
         return found
@@ -126,7 +126,8 @@ class Job:
         }
         return replace(pub, randomizations=count, metadata=metadata), [found.injection]
 
-    def _calibration(self, rng: np.random.Generator) -> Calibration | None:
+    def calibration(self, rng: np.random.Generator) -> Calibration | None:
+        """The circuits that learn the readout, with random flips; None if it is not learned."""
         qubits = sorted({qubit for pub in self.pubs for qubit in pub.qubits})
         if not self.settings.mitigated or not qubits:
             return None

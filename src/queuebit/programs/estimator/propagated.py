@@ -1,9 +1,9 @@
 """Expectation values of circuits that are too wide to be sampled, by Pauli propagation.
 
 The device tells values without shot noise; it is drawn here, from a normal distribution, as wide as
-the shots that the job asked for would make it. So it is done only where no circuits are to be
-compared with each other: without ZNE, PEC and PEA. The noise of gates is twirled, and the gates
-that change the basis of a measurement are taken as perfect.
+the shots that the job asked for, and those of its readout calibration, would make it. So it is done
+only where no circuits are to be compared with each other: without ZNE, PEC and PEA. The noise of
+gates is twirled, and the gates that change the basis of a measurement are taken as perfect.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,9 @@ from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
 from qiskit.quantum_info import SparsePauliOp
 
 from queuebit.devices.protocol import Expectations, Experiment, Propagates, Qpu, Readout
-from queuebit.errors import InvalidInput
 from queuebit.programs.estimator.averages import Pub
 from queuebit.programs.estimator.estimation import Job
 from queuebit.programs.estimator.paulis import IDENTITY, Term, qubits_of, support
-from queuebit.programs.estimator.readout import SCALE_MIN
 from queuebit.programs.wire import codec
 
 Floats = NDArray[np.float64]
@@ -67,14 +65,6 @@ class Propagated:
         outcomes = _operators([(0, support(term)) for term in terms], device.num_qubits)
         empty = QuantumCircuit(device.num_qubits)
         found = device.propagate(empty, np.zeros((1, 0)), outcomes, readout="twirled").values[0]
-        for term, scale in zip(terms, found, strict=True):
-            if scale < SCALE_MIN:
-                raise InvalidInput(
-                    f"the readout of qubits {qubits_of(support(term))} is too poor to be "
-                    f"mitigated: it scales their product by {scale:.3f}",
-                    1208,
-                    "Use other qubits, or set resilience.measure_mitigation to false.",
-                )
         return np.asarray(found)
 
     def _result(
@@ -85,10 +75,16 @@ class Propagated:
         scales: Floats,
         rng: np.random.Generator,
     ) -> PubResult:
-        shots = pub.randomizations * pub.shots_each
-        exact = np.clip(found.values, -1, 1)
-        stds = np.sqrt((1 - (exact * scales) ** 2) / shots) / scales
-        drawn = exact + stds * rng.standard_normal(exact.shape)
+        read = np.clip(found.values, -1, 1) * scales
+        variances = (1 - read**2) / (pub.randomizations * pub.shots_each)
+        divisors = scales
+        calibration = self.job.calibration(rng)
+        if calibration is not None:
+            divisors = np.maximum(scales, calibration.least_scale)
+            learned = (1 - scales**2) * calibration.least_scale**2
+            variances = variances + learned * (read / divisors) ** 2
+        stds = np.sqrt(variances) / divisors
+        drawn = read / divisors + stds * rng.standard_normal(read.shape)
         place = {term: column for column, term in enumerate(terms)}
         told = np.zeros((2, len(pub.elements)))
         bound = 0.0

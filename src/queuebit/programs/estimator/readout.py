@@ -31,9 +31,6 @@ from queuebit.programs.estimator.paulis import Basis, qubits_of
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# A readout that tells a term from its opposite by less than this tells nothing of it.
-SCALE_MIN = 0.1
-
 
 class Measured(NamedTuple):
     """A circuit that ends in the measurement of some of its qubits, in any basis."""
@@ -110,6 +107,15 @@ class Calibration:
     shots: int
     """Of each randomization."""
 
+    @property
+    def least_scale(self) -> float:
+        """A standard error of what it learns, below which a scale is not known from zero.
+
+        Divided by it, what was measured of a term has an error of about 1 or more, which is as much
+        as can be said of an expectation value without having seen it.
+        """
+        return 1 / sqrt(len(self.flips) * self.shots)
+
     def experiment(self, num_qubits: int, *, by_u3: bool = False) -> Experiment:
         """What the device shall run."""
         what = measured(QuantumCircuit(num_qubits), self.qubits, by_u3=by_u3)
@@ -122,23 +128,16 @@ class Scales:
 
     def __init__(self, calibration: Calibration, bits: Bools) -> None:
         self._place = {qubit: i for i, qubit in enumerate(calibration.qubits)}
+        self._least = calibration.least_scale
         self._bits = bits ^ calibration.flips[:, np.newaxis, :]
         # Terms on the same qubits are scaled alike.
         self.signs = lru_cache(maxsize=1024)(self._signs)
         self._known: dict[int, float] = {}
 
     def scale(self, support: int) -> float:
-        """The factor of terms on the qubits of the mask `support`."""
+        """The factor of terms on the qubits of the mask `support`; at least a standard error."""
         if support not in self._known:
-            scale = float(self.signs(support).mean())
-            if scale < min(SCALE_MIN, 5 / sqrt(self._bits[..., 0].size)):
-                raise InvalidInput(
-                    f"the readout of qubits {qubits_of(support)} is too poor to be mitigated: it "
-                    f"scales their product by {scale:.3f}",
-                    1208,
-                    "Use other qubits, or set resilience.measure_mitigation to false.",
-                )
-            self._known[support] = scale
+            self._known[support] = max(float(self.signs(support).mean()), self._least)
         return self._known[support]
 
     def _signs(self, support: int) -> NDArray[np.int8]:
