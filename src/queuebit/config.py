@@ -47,6 +47,9 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+DynamicCircuits = Literal["ibm", "all"]
+
+
 class CalibrationConfig(_Frozen):
     """Work on the QPU itself that comes again and again, as IBM's monitoring jobs do."""
 
@@ -76,6 +79,8 @@ class BackendConfig(_Frozen):
     """Jobs on the QPU at once; more than one only for plain simulators."""
     timing: Literal["simulated", "real"] = "simulated"
     """How long a job has the QPU: while the simulation runs, or for the QPU time it is charged."""
+    dynamic_circuits: DynamicCircuits = "ibm"
+    """What a simulated QPU takes: what IBM's take, or all that the simulator can run."""
     calibrations: tuple[CalibrationConfig, ...] = ()
     """None by default. Between two jobs on the QPU, never in an active session (decisions 6)."""
 
@@ -324,7 +329,8 @@ def _mock(backend: BackendConfig) -> MockConfig:
 
 def _likeness(mock: MockConfig) -> str:
     """What a mock's checks depend on; equal for backends that may share one."""
-    return mock.model_dump_json(include={"device", "snapshot", "fractional", "options"})
+    kept = {"device", "snapshot", "fractional", "options", "dynamic_circuits"}
+    return mock.model_dump_json(include=kept)
 
 
 def _assert_unique(key: str, names: Iterable[str]) -> None:

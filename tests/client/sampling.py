@@ -179,6 +179,6 @@ assert "options.execution.fast: there is no such option" in refusal(
     experimental={"execution": {"fast": True}}
 )
 told = refusal(twirling={"enable_gates": True})
-assert "PUB 0: twirling cannot be used with dynamic circuits" in told, told
+assert "twirling cannot be used with dynamic circuits" in told, told
 assert "1208" in told, told
 print("refusals")

@@ -3,14 +3,28 @@
 import re
 
 import pytest
-from tests.client.conftest import NEWEST, OLDEST, ROOT
+from tests.client.conftest import CONFIG, NEWEST, OLDEST, ROOT, serve
 
 SCRIPT = ROOT / "tests" / "client" / "sampling.py"
 CHECKS = (
     "correlations, same seed same bits, twirling, decoupling, kerneled, dynamic circuits, refusals"
 )
 
+# It has loops and a switch, which IBM's QPUs do not take.
+BACKENDS = """
+[[backends]]
+name = "fake_torino"
+snapshot = "torino"
+dynamic_circuits = "all"
+"""
+
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("service"), settings=CONFIG + BACKENDS) as running:
+        yield running
 
 
 @pytest.mark.parametrize("python", [NEWEST, OLDEST], ids=["newest", "oldest"])

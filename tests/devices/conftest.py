@@ -15,7 +15,9 @@ from queuebit.devices.device import Device, Experiment
 
 
 def _device(snapshot: str) -> Device:
-    return Device(BackendConfig(name=f"fake_{snapshot}", snapshot=snapshot))
+    """With all that the simulator can run, not only what IBM's QPUs take."""
+    config = BackendConfig(name=f"fake_{snapshot}", snapshot=snapshot, dynamic_circuits="all")
+    return Device(config)
 
 
 @pytest.fixture(scope="session")

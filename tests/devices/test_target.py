@@ -25,7 +25,7 @@ from queuebit.devices.device import Device
     ],
 )
 def test_the_target_is_the_clients(name, fake):
-    ours = Device(BackendConfig(name=name, snapshot=name)).target
+    ours = Device(BackendConfig(name=name, snapshot=name, dynamic_circuits="all")).target
     theirs = fake().target
 
     assert ours.num_qubits == theirs.num_qubits

@@ -35,7 +35,7 @@ class Perfect(Noise):
 
 def perfect_device(misread: Sequence[tuple[float, float]] = ()) -> Device:
     """Manila without errors, but for those of its readout."""
-    device = Device(BackendConfig(name="perfect", snapshot="manila"))
+    device = Device(BackendConfig(name="perfect", snapshot="manila", dynamic_circuits="all"))
     noise = Perfect(device.target, device.snapshot)
     noise.misread = misread
     device.noise = noise
@@ -44,12 +44,12 @@ def perfect_device(misread: Sequence[tuple[float, float]] = ()) -> Device:
 
 @pytest.fixture(scope="session")
 def torino() -> Device:
-    return Device(BackendConfig(name="fake_torino", snapshot="torino"))
+    return Device(BackendConfig(name="fake_torino", snapshot="torino", dynamic_circuits="all"))
 
 
 @pytest.fixture(scope="session")
 def manila() -> Device:
-    return Device(BackendConfig(name="fake_manila", snapshot="manila"))
+    return Device(BackendConfig(name="fake_manila", snapshot="manila", dynamic_circuits="all"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,10 @@ from queuebit.devices.drift import FAULTY_ERROR
 
 Json = dict[str, Any]
 
-_CONTROL_FLOW = ("if_else", "while_loop", "for_loop", "switch_case")
+# "The `for`, `while`, and `switch` instructions are not supported" (IBM's guide "Execute dynamic
+# circuits"); the newest files do not name them.
+_BRANCHES = ("if_else",)
+_CONTROL_FLOW = (*_BRANCHES, "while_loop", "for_loop", "switch_case")
 NON_UNITARY = ("measure", "reset", "delay")
 _DYNAMIC = ("qasm3", "dynamic_circuits")  # what the fake provider and the client filter on
 _SPEEDS = ("clops", "clops_h", "clops_v")
@@ -22,11 +25,12 @@ _FRACTIONAL = {
 }
 
 
-def modern(found: Json, properties: Json, *, fractional: bool) -> Json:
+def modern(found: Json, properties: Json, *, fractional: bool, loops: bool) -> Json:
     """The configuration of a snapshot, of which nothing is nonsense.
 
     `found` and `properties` are its files. With `fractional` it also offers those of rx and rzz
-    that `properties` hold data of.
+    that `properties` hold data of; with `loops` it also offers the control flow that IBM's QPUs no
+    longer take, and that old files name.
     """
     told = _without_placeholders(found)
     for key in ("coords", "u_channel_lo", "supported_features"):
@@ -37,7 +41,7 @@ def modern(found: Json, properties: Json, *, fractional: bool) -> Json:
     told["basis_gates"] = _unique([*told["basis_gates"], *added])
     told["gates"] += _described(told, properties)
     told["coupling_map"] = _used_pairs(told)
-    told["supported_instructions"] = _instructions(told)
+    told["supported_instructions"] = _instructions(told, _CONTROL_FLOW if loops else _BRANCHES)
     told["supported_features"] = _features(told)
     if "processor_type" in told:
         kind = told["processor_type"]
@@ -121,11 +125,11 @@ def _used_pairs(told: Json) -> list[list[int]]:
     return [pair for pair in told.get("coupling_map") or [] if frozenset(pair) in used]
 
 
-def _instructions(told: Json) -> list[str]:
+def _instructions(told: Json, control_flow: Iterable[str]) -> list[str]:
     """What can be run. Old files name pulses too, and gates of bases before theirs."""
     known = told.get("supported_instructions") or ["measure", "delay"]
     signatures = [one["name"] for one in told.get("instruction_signatures") or ()]
-    others = {*NON_UNITARY, *_CONTROL_FLOW, *signatures, "store"}
+    others = {*NON_UNITARY, *control_flow, *signatures, "store"}
     return _unique([*told["basis_gates"], *(name for name in known if name in others)])
 
 

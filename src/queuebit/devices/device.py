@@ -51,6 +51,7 @@ class Device:
     ) -> None:
         """As `calibrated` has left it; None: as its snapshot has it."""
         self.name = config.name
+        self.dynamic_circuits = config.dynamic_circuits
         self.snapshot = Snapshot(config, calibrated)
         self.target: Target = build_target(self.snapshot)
         self.num_qubits: int = self.target.num_qubits

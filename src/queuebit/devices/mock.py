@@ -17,6 +17,7 @@ from queuebit.devices.noise import Noise
 from queuebit.devices.protocol import (
     Expectations,
     Experiment,
+    LimitsDynamicCircuits,
     Propagates,
     Qpu,
     Readout,
@@ -40,6 +41,8 @@ class Mock:
         self.target: Target = device.target
         self.dt: float | None = device.dt
         self.rep_delay_s: float = device.rep_delay_s
+        if isinstance(device, LimitsDynamicCircuits):
+            self.dynamic_circuits = device.dynamic_circuits
 
     @property
     def description(self) -> Description:

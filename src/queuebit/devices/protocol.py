@@ -13,6 +13,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import Target
 
+from queuebit.config import DynamicCircuits
 from queuebit.devices.description import Description
 from queuebit.errors import InvalidInput
 
@@ -75,6 +76,14 @@ class Qpu(Protocol):
         `seed` is what the user asked for: same seed, same bits, if it simulates. A cancelled job's
         worker is killed, wherever this stands.
         """
+
+
+@runtime_checkable
+class LimitsDynamicCircuits(Protocol):
+    """A device that imitates IBM's, which cannot do all that a simulator can."""
+
+    dynamic_circuits: DynamicCircuits
+    """"ibm": with IBM's limits of dynamic circuits; "all": without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from queuebit.config import BackendConfig
+from queuebit.config import SIMULATED, BackendConfig
 from queuebit.core.model import Calibrated
 from queuebit.devices.configuration import calibrated_fractional, modern, offered, speed
 from queuebit.devices.drift import FAULTY_ERROR, recalibrated
@@ -55,7 +55,10 @@ class Snapshot:
     def configuration(self) -> Json:
         """JSON of GET /backends/{name}/configuration (docs/endpoints.md)."""
         told = modern(
-            self._raw_configuration, self._raw_properties, fractional=self._config.fractional
+            self._raw_configuration,
+            self._raw_properties,
+            fractional=self._config.fractional,
+            loops=self._config.device != SIMULATED or self._config.dynamic_circuits == "all",
         )
         told["backend_name"] = self.name
         told["description"] = f"Simulated QPU (Queuebit), after {self.source}"

@@ -14,6 +14,7 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from queuebit.devices.isa import swept_error
 from queuebit.devices.protocol import Qpu
 from queuebit.errors import InvalidInput
+from queuebit.programs import dynamic
 from queuebit.programs.wire import codec
 
 PUBS_MAX = 10_000  # of one job; IBM has no such limit, but nothing here may grow without one
@@ -163,6 +164,7 @@ def check_circuits(
             error = swept_error(circuit, values[number])
         if error:
             raise InvalidInput(f"PUB {number}: {error}", 1517, "Transpile it for the backend.")
+        dynamic.check(circuit, device, f"PUB {number}")
 
 
 def _array(values: object, number: int) -> NDArray[np.float64]:

@@ -1,9 +1,6 @@
-"""Delays in dt, the backend's unit of time: the only unit that programs and devices get.
+"""Delays in dt, the backend's unit of time: the only unit that programs and devices get."""
 
-Delays that are parameters Qiskit's QPY reader leaves in a unit that does not exist. Whatever unit
-such a delay had, it is read as one in "expr" (qiskit 2.3 to 2.6), and cannot be looked at. QPY
-keeps no units, and the client sends delays in dt; so they are taken for that.
-"""
+from collections.abc import Callable
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression
@@ -13,42 +10,62 @@ from queuebit.errors import InvalidInput
 
 
 def mend(circuit: QuantumCircuit) -> QuantumCircuit:
-    """`circuit`, just read from QPY, with such delays in dt; in place where it can be."""
-    for at, one in enumerate(circuit.data):
-        if one.name == "delay" and isinstance(one.params[0], ParameterExpression):
-            mended = Delay(one.params[0], unit="dt")
-            circuit.data[at] = CircuitInstruction(mended, one.qubits)
-        elif one.is_control_flow():
-            operation = one.operation
-            if any(_broken(block) for block in operation.blocks):
-                blocks = [mend(block) for block in operation.blocks]
-                circuit.data[at] = one.replace(operation=operation.replace_blocks(blocks))
-    return circuit
+    """`circuit`, just read from QPY, with delays that are parameters in dt.
 
-
-def _broken(circuit: QuantumCircuit) -> bool:
-    return any(
-        any(_broken(block) for block in one.operation.blocks)
-        if one.is_control_flow()
-        else one.name == "delay" and isinstance(one.params[0], ParameterExpression)
-        for one in circuit.data
-    )
+    Qiskit's QPY reader leaves them in a unit that does not exist. Whatever unit such a delay had,
+    it is read as one in "expr" (qiskit 2.3 to 2.6), and cannot be looked at. QPY keeps no units,
+    and the client sends delays in dt; so they are taken for that.
+    """
+    return _changed(circuit, _is_parameter, lambda one: Delay(one.params[0], "dt"))
 
 
 def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
-    """`circuit` with every delay as a whole number of `dt` seconds, the nearest; in place.
+    """`circuit` with every delay in another unit as a whole number of `dt` seconds, the nearest.
 
-    InvalidInput for a delay in another unit if the backend has no dt.
+    InvalidInput for such a delay if the backend has no dt.
     """
-    for at, one in enumerate(circuit.data):
-        if one.name == "delay" and one.operation.unit != "dt":
-            if dt is None:
-                raise InvalidInput(
-                    "delays must be in dt: the backend does not say how long that is"
-                )
-            seconds = one.operation.duration * unit_s(one.operation.unit, None)
-            circuit.data[at] = CircuitInstruction(Delay(round(seconds / dt), "dt"), one.qubits)
-        elif one.is_control_flow():
-            blocks = [in_dt(block.copy(), dt) for block in one.operation.blocks]
-            circuit.data[at] = one.replace(operation=one.operation.replace_blocks(blocks))
-    return circuit
+
+    def rounded(one: CircuitInstruction) -> Delay:
+        if dt is None:
+            raise InvalidInput("delays must be in dt: the backend does not say how long that is")
+        delay = one.operation
+        return Delay(round(delay.duration * unit_s(delay.unit, None) / dt), "dt")
+
+    return _changed(circuit, lambda one: bool(one.operation.unit != "dt"), rounded)
+
+
+def _is_parameter(one: CircuitInstruction) -> bool:
+    return isinstance(one.params[0], ParameterExpression)
+
+
+def _changed(
+    circuit: QuantumCircuit,
+    wanted: Callable[[CircuitInstruction], bool],
+    change: Callable[[CircuitInstruction], Delay],
+) -> QuantumCircuit:
+    """A circuit with other delays in the place of those that are wanted; itself, if there are none.
+
+    It is made anew: Qiskit panics when the blocks of an instruction inside a block are replaced in
+    place (2.6).
+    """
+    if not _has(circuit, wanted):
+        return circuit
+    made = circuit.copy_empty_like()
+    for one in circuit.data:
+        operation = one.operation
+        if one.name == "delay" and wanted(one):
+            operation = change(one)
+        elif one.is_control_flow() and operation.blocks:
+            blocks = [_changed(block, wanted, change) for block in operation.blocks]
+            operation = operation.replace_blocks(blocks)
+        made.append(one.replace(operation=operation), copy=False)
+    return made
+
+
+def _has(circuit: QuantumCircuit, wanted: Callable[[CircuitInstruction], bool]) -> bool:
+    return any(
+        any(_has(block, wanted) for block in one.operation.blocks)
+        if one.is_control_flow()
+        else one.name == "delay" and wanted(one)
+        for one in circuit.data
+    )

@@ -14,7 +14,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import limits, pubs
+from queuebit.programs import dynamic, limits, pubs
 from queuebit.programs.estimator import averages, paulis
 from queuebit.programs.estimator.averages import Pub
 from queuebit.programs.estimator.bodies import bodies
@@ -121,6 +121,8 @@ def plan(text: bytes, device: Qpu) -> Plan:
         )
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
+    for i, circuit in enumerate(circuits):
+        dynamic.check_static(circuit, device, f"PUB {i}")
     pubs.check_circuits(circuits, device, values)
     by_u3 = turns_by_u3(device.target)
     made = []

@@ -18,7 +18,7 @@ from qiskit import QuantumCircuit
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
-from queuebit.programs import kernels, limits
+from queuebit.programs import dynamic, kernels, limits
 from queuebit.programs.executor.items import over_limits
 from queuebit.programs.executor.payload import VERSIONS, Payload, read, told_of
 from queuebit.programs.executor.samplexes import Arrays
@@ -220,6 +220,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
     for number, item in enumerate(payload.items):
         if error := device.isa_error(item.circuit):
             raise InvalidInput(f"item {number}: {error}", 1517, "Transpile it for the backend.")
+        dynamic.check(item.circuit, device, f"item {number}")
     delay = getattr(payload.options, "rep_delay", None)
     timed = _set(payload, "scheduler_timing")
     circuits = [item.circuit for item in payload.items]
