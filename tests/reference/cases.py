@@ -85,7 +85,7 @@ class Ideal(Noise):
 @cache
 def device(name: str, *, ideal: bool = False) -> Device:
     """The simulated QPU of a snapshot."""
-    made = Device(BackendConfig(name=f"fake_{name}", snapshot=name))
+    made = Device(BackendConfig(name=f"fake_{name}", snapshot=name, dynamic_circuits="all"))
     if ideal:
         made.noise = Ideal(made.target, made.snapshot)
     return made
