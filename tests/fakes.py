@@ -110,10 +110,10 @@ class MemoryStore:
         self._workloads[record.id] = StoredWorkload(record=record, details=details)
 
     async def charges(self, since: int) -> list[Charge]:
-        owned_by_name = (await self.tenants.read()).instances
+        records = (await self.tenants.read()).instances
         found: Counter[tuple[str, int]] = Counter()
         for charge in self._charges.values():
-            owned = owned_by_name.get(charge.instance)
+            owned = records.get(charge.instance)
             began = None if owned is None else owned.config.since
             if charge.at >= max(since, 0 if began is None else began.timestamp() * 1_000):
                 found[charge.instance, charge.at // HOUR_MS] += charge.ms

@@ -1,10 +1,16 @@
 """Verified fakes of `store.tenants` and `store.audit`: they pass the suites of the real things."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import TypeVar
 
+from queuebit.config import InstanceConfig
 from queuebit.store.audit import AuditQuery, Entry, StoredEntry
-from queuebit.tenancy import Directory, Grant, Key, Owned, User, directory
+from queuebit.tenancy import Directory, Grant, InstanceRecord, Key, User, directory, unused_id
+
+KINDS = (InstanceRecord, User, Key, Grant)
+Thing = InstanceRecord | User | Key | Grant
+Named = TypeVar("Named", InstanceRecord, User)
 
 
 class MemoryAudit:
@@ -48,40 +54,52 @@ class MemoryTenants:
     def __init__(self, audit: MemoryAudit | None = None) -> None:
         self._directory = Directory()
         self._audit = audit or MemoryAudit()
+        self._removed: list[InstanceRecord | User] = []  # the latest last
 
     async def read(self) -> Directory:
         return self._directory
 
-    async def declare(self, declared: Directory) -> None:
+    async def declare(self, declared: Directory, now: int) -> None:
         old = self._directory
-        gone = [
-            *(user for user in old.users.values() if user.declared),
-            *(owned for owned in old.instances.values() if owned.declared),
-            *(grant for grant in old.grants.values() if grant.declared),
-            *(key for key in old.keys.values() if key.declared),
-        ]
-        kept = {user.name for user in declared.users.values()} | set(declared.instances)
-        for thing in gone:
-            if isinstance(thing, User) and thing.name in kept:
-                continue
-            if isinstance(thing, Owned) and thing.config.name in kept:
-                continue
-            await self.remove(thing)
+        names = {
+            InstanceRecord: {one.name for one in declared.instances.values()},
+            User: {one.name for one in declared.users.values()},
+        }
+        for thing in [*old.users.values(), *old.instances.values()]:
+            if thing.declared and thing.name not in names[type(thing)]:
+                await self.remove(thing, now)
+        digests = {key.digest for key in declared.keys.values()}
         for key in [*self._directory.keys.values()]:
-            if key.digest in {new.digest for new in declared.keys.values()}:
-                await self.remove(key)
-        for thing in (
-            *declared.users.values(),
-            *declared.instances.values(),
-            *declared.keys.values(),
-            *declared.grants.values(),
-        ):
-            await self.put(thing)
+            again = key.id in declared.keys
+            if not again and (key.declared or key.digest in digests):
+                await self.remove(key, now)
+        for grant in [*self._directory.grants.values()]:
+            if grant.declared:
+                await self.remove(grant, now)
+        ids: dict[type, dict[str, str]] = {InstanceRecord: {}, User: {}}
+        for thing in [*declared.users.values(), *declared.instances.values()]:
+            known = self._known(thing)
+            made = replace(thing, id=self._unused_id(thing), created_at=now)
+            if known is not None:
+                made = replace(thing, id=known.id, created_at=known.created_at)
+                self._removed = [one for one in self._removed if one is not known]
+            await self.put(made)
+            ids[type(thing)][thing.name] = made.id
+        for key in declared.keys.values():
+            await self.put(replace(key, user=ids[User][key.user]))
+        for grant in declared.grants.values():
+            user, instance = ids[User][grant.user], ids[InstanceRecord][grant.instance]
+            await self.put(replace(grant, user=user, instance=instance))
 
-    async def put(self, thing: Owned | User | Key | Grant, entries: Sequence[Entry] = ()) -> None:
-        await self.remove(thing, entries, cascade=False)
+    async def add(self, thing: Named, entries: Sequence[Entry] = ()) -> Named:
+        made = replace(thing, id=self._unused_id(thing))
+        await self.put(made, entries)
+        return made
+
+    async def put(self, thing: Thing, entries: Sequence[Entry] = ()) -> None:
+        await self._audit.record(entries)
         now = self._directory
-        added = [[thing] if isinstance(thing, kind) else [] for kind in (Owned, User, Key, Grant)]
+        added = [[thing] if isinstance(thing, kind) else [] for kind in KINDS]
         self._directory = directory(
             [*now.instances.values(), *added[0]],
             [*now.users.values(), *added[1]],
@@ -89,26 +107,62 @@ class MemoryTenants:
             [*now.grants.values(), *added[3]],
         )
 
-    async def remove(
-        self,
-        thing: Owned | User | Key | Grant,
-        entries: Sequence[Entry] = (),
-        *,
-        cascade: bool = True,
-    ) -> None:
+    async def remove(self, thing: Thing, now: int, entries: Sequence[Entry] = ()) -> None:
+        del now
         await self._audit.record(entries)
-        now = self._directory
-        instance = thing.config.name if isinstance(thing, Owned) else None
-        user = thing.name if isinstance(thing, User) else None
-        key = thing.id if isinstance(thing, Key) else None
-        pair = (thing.user, thing.instance) if isinstance(thing, Grant) else None
-        self._directory = directory(
-            [one for one in now.instances.values() if one.config.name != instance],
-            [one for one in now.users.values() if one.name != user],
-            [k for k in now.keys.values() if k.id != key and not (cascade and k.user == user)],
-            [
-                grant
-                for at, grant in now.grants.items()
-                if at != pair and not (cascade and (at[0] == user or at[1] == instance))
-            ],
+        old = self._directory
+        gone = {id(one) for one in self._with_what_hangs_on_it(thing)}
+        self._removed += [
+            one for one in [*old.instances.values(), *old.users.values()] if id(one) in gone
+        ]
+        instances, users, keys, grants = (
+            [one for one in kind.values() if id(one) not in gone]
+            for kind in (old.instances, old.users, old.keys, old.grants)
         )
+        kept = {key.id for key in keys}
+        orphaned = [key if key.made_with in kept else replace(key, made_with=None) for key in keys]
+        self._directory = directory(instances, users, orphaned, grants)
+
+    def _with_what_hangs_on_it(self, thing: Thing) -> list[Thing]:
+        now = self._directory
+        match thing:
+            case InstanceRecord(id=instance):
+                grants = [one for one in now.grants.values() if one.instance == instance]
+                return [*grants, *_present(now.instances, instance)]
+            case User(id=user):
+                grants = [one for one in now.grants.values() if one.user == user]
+                keys = [one for one in now.keys.values() if one.user == user]
+                return [*grants, *_present(now.users, user), *keys]
+            case Key(id=key):
+                return self._made_with(_present(now.keys, key))
+            case Grant(user=user, instance=instance):
+                return _present(now.grants, (user, instance))
+
+    def _made_with(self, keys: list[Key]) -> list[Key]:
+        ids = {key.id for key in keys}
+        further = [k for k in self._directory.keys.values() if k.made_with in ids]
+        return [*keys, *(self._made_with(further) if further else [])]
+
+    def _known(self, thing: InstanceRecord | User) -> InstanceRecord | User | None:
+        for one in (*self._directory.instances.values(), *self._directory.users.values()):
+            if type(one) is type(thing) and one.name == thing.name:
+                return one
+        for one in reversed(self._removed):
+            same = type(one) is type(thing) and one.name == thing.name and one.declared
+            if same and getattr(one, "account_id", "") == getattr(thing, "account_id", ""):
+                return one
+        return None
+
+    def _unused_id(self, thing: InstanceRecord | User) -> str:
+        there = [*self._directory.instances.values(), *self._directory.users.values()]
+        same = [one for one in [*there, *self._removed] if type(one) is type(thing)]
+        return unused_id(thing.name, sum(one.name == thing.name for one in same))
+
+
+def _present(things: dict, key: object) -> list:
+    return [things[key]] if key in things else []
+
+
+def crn_of(config: InstanceConfig) -> str:
+    """The CRN of the first instance of this name."""
+    return InstanceRecord(id=config.name, config=config).crn

@@ -18,6 +18,7 @@ from queuebit.core.model import Calibration, OnLimit
 from queuebit.devices.snapshot import Snapshot
 from queuebit.errors import ConfigError
 from queuebit.sources import load
+from queuebit.tenancy import declared
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLE = EXAMPLES / "queuebit.toml"
@@ -164,7 +165,9 @@ def test_what_the_example_file_comments_out_is_right_too():
 
 def test_the_example_of_a_laboratory_is_what_it_says():
     config = load(EXAMPLES / "lab.toml", {})
-    theory, devices, course = scheduling.instances(config.instances, config.plans)
+    theory, devices, course = scheduling.instances(
+        declared(config, None).instances.values(), config.plans
+    )
     torino, manila, *_ = scheduling.backends(config)
     plans = {plan.name: plan for plan in config.plans}
     admins = [user.name for user in config.users if user.admin]

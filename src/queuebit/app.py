@@ -24,7 +24,7 @@ from queuebit.api.routes import create_app
 from queuebit.api.server import listen, make_server, serve
 from queuebit.api.trail import Watch
 from queuebit.clock import Clock, FastClock, SystemClock
-from queuebit.config import Config
+from queuebit.config import SIMULATED, Config
 from queuebit.core.model import BackendState, Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.devices.loading import describe
@@ -165,8 +165,8 @@ class Service:
         _check_backends(config, loaded)
         await clear_up(self.database, payloads)
         clock = self._clock or _clock(config, loaded)
-        owned = identity.directory.instances.values()
-        instances = scheduling.instances([one.config for one in owned], config.plans)
+        records = identity.directory.instances.values()
+        instances = scheduling.instances(records, config.plans)
         scheduler = Scheduler(
             scheduling.backends(config),
             loaded.records,
@@ -181,6 +181,8 @@ class Service:
             memory_bytes=config.worker_memory_mb * 2**20 or None,
             log_format=config.log_format,
             log_level=config.log_level,
+            network=_needs_network(config),
+            variables=config.worker_variables,
         )
         if isinstance(workers, ProcessPool):
             watch = replace(watch, staff=workers.staff)
@@ -290,6 +292,13 @@ def _url(config: Config, port: int) -> str:
 
 def _workers(config: Config) -> int:
     return config.workers or min(5, max(2, os.cpu_count() or 2))
+
+
+def _needs_network(config: Config) -> bool:
+    """Whether workers have a network: by default those whose devices may stand elsewhere."""
+    if config.worker_network is not None:
+        return config.worker_network
+    return any(backend.device != SIMULATED for backend in config.backends)
 
 
 def _clock(config: Config, loaded: Loaded) -> Clock:

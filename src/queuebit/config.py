@@ -28,8 +28,8 @@ MOCK = "mock"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9]$|^[A-Za-z0-9]$"
 """Names of instances, accounts and users: they stand in URLs, tables and logs."""
 
-# A fixed namespace: the same instance name has the same CRN on every machine.
-_NAMESPACE = uuid.UUID("6f3c1c9a-3a86-4d4e-9a0e-6d8f1f2b7a51")
+# A fixed namespace: the same ids give the same CRNs on every machine.
+NAMESPACE = uuid.UUID("6f3c1c9a-3a86-4d4e-9a0e-6d8f1f2b7a51")
 
 
 def _network(text: str) -> str:
@@ -157,17 +157,10 @@ class InstanceConfig(_Frozen):
     since: datetime | None = None
     """Usage before it does not count, as before a contract's start; None: all counts."""
 
-    @cached_property
-    def crn(self) -> str:
-        """The instance's CRN; us-east, because only that region adds no host name."""
-        instance = uuid.uuid5(_NAMESPACE, self.name)
-        account = f"a/{self.account_id}"
-        return f"crn:v1:bluemix:public:quantum-computing:us-east:{account}:{instance}::"
-
     @property
     def account_id(self) -> str:
         """What IBM's API calls the account: 32 hexadecimal digits."""
-        return hashlib.sha256(_NAMESPACE.bytes + self.account.encode()).hexdigest()[:32]
+        return hashlib.sha256(NAMESPACE.bytes + self.account.encode()).hexdigest()[:32]
 
 
 class UserConfig(_Frozen):
@@ -225,6 +218,10 @@ class Config(WatchingConfig, LimitingConfig, _Frozen):
     """Worker processes; 0: as many as there are processors, at least 2 and at most 5."""
     worker_memory_mb: int = Field(default=0, ge=0)
     """Memory, in MiB, that one worker may take; 0: its share of what is free at the start."""
+    worker_network: bool | None = None
+    """Whether workers reach the network; None: only where a backend's device is from outside."""
+    worker_variables: tuple[str, ...] = ()
+    """Environment variables that workers inherit besides, say with a vendor's credentials."""
     speed: float = Field(default=1.0, gt=0, le=100_000)
     """How much faster than the wall clock the service's clock runs."""
     hold_ms: int = Field(default=300, ge=0, le=5_000)

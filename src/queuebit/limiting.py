@@ -16,3 +16,7 @@ class LimitingConfig(BaseModel):
     """Requests with one API key, or with tokens made from it."""
     key_requests_max: int = Field(default=0, ge=0)
     """Requests with one API key that are under way at once."""
+    user_keys_max: int = Field(default=20, ge=0)
+    """API keys of one user."""
+    wrong_keys_per_minute: int = Field(default=30, ge=0)
+    """Wrong API keys and tokens from one address; further wrong ones are answered 429."""

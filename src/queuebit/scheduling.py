@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from queuebit.config import BackendConfig, Config, InstanceConfig, MockConfig, PlanConfig
+from queuebit.config import BackendConfig, Config, MockConfig, PlanConfig
 from queuebit.core.ledger import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit
+from queuebit.tenancy import InstanceRecord
 
 DAY_MS = 86_400_000
 
@@ -14,10 +15,10 @@ def backends(config: Config) -> list[Backend]:
     return [_backend(backend) for backend in config.offered]
 
 
-def instances(configs: Iterable[InstanceConfig], plans: Iterable[PlanConfig]) -> list[Instance]:
+def instances(records: Iterable[InstanceRecord], plans: Iterable[PlanConfig]) -> list[Instance]:
     """What every instance may use."""
     by_name = {plan.name: plan for plan in plans}
-    return [instance(one, by_name[one.plan]) for one in configs]
+    return [instance(one, by_name[one.config.plan]) for one in records]
 
 
 def usage_since(all_instances: Iterable[Instance], now: int) -> int:
@@ -28,11 +29,12 @@ def usage_since(all_instances: Iterable[Instance], now: int) -> int:
     return (now - max(w for w in windows if w is not None)) // HOUR_MS * HOUR_MS
 
 
-def instance(config: InstanceConfig, plan: PlanConfig) -> Instance:
-    """What an instance may use; its id is its name."""
+def instance(record: InstanceRecord, plan: PlanConfig) -> Instance:
+    """What an instance may use."""
+    config = record.config
     limit_s = plan.limit_s if config.limit_s is None else config.limit_s
     return Instance(
-        id=config.name,
+        id=record.id,
         allocation_ms=_ms(config.allocation_s),
         limit_ms=None if limit_s is None else _ms(limit_s),
         window_ms=None if plan.window_days == "none" else round(plan.window_days * DAY_MS),

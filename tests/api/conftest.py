@@ -9,6 +9,7 @@ import httpx
 import pytest
 from tests.api.doubles import Workers
 from tests.fakes import MemoryStore
+from tests.fakes_tenants import crn_of
 
 from queuebit import scheduling
 from queuebit.api.identity import open_identity
@@ -75,7 +76,7 @@ class Api:
     driver: Driver
 
     def headers(self, key: str = ALICE, instance: str = "lab") -> dict[str, str]:
-        crn = next(one.crn for one in self.config.instances if one.name == instance)
+        crn = next(crn_of(one) for one in self.config.instances if one.name == instance)
         return {"Authorization": f"apikey {key}", "Service-CRN": crn}
 
     async def ask(

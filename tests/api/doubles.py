@@ -23,6 +23,9 @@ class Workers:
         }
         self.going_on = asyncio.Event()  # set: stages end at once
         self.validated: list[Task] = []
+        self.validating = asyncio.Event()
+        self.may_validate = asyncio.Event()
+        self.may_validate.set()
 
     async def start(self) -> None:
         pass
@@ -33,6 +36,8 @@ class Workers:
     async def run(self, task: Task) -> Outcome:
         if task.stage is None:
             self.validated.append(task)
+            self.validating.set()
+            await self.may_validate.wait()
             return self.verdict
         await self.going_on.wait()
         if task.stage is Stage.FINISH:

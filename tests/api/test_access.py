@@ -9,7 +9,7 @@ from tests.api.conftest import SAMPLER, Api, user
 
 from queuebit.config import Config, InstanceConfig
 from queuebit.engines.task import Outcome
-from queuebit.tenancy import Grant, Owned, Role, User, new_key
+from queuebit.tenancy import Grant, InstanceRecord, Role, User, new_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 EVERYBODY = ("nobody", "stranger", "reader", "member", "manager", "administrator")
@@ -72,16 +72,21 @@ def config(config: Config) -> Config:
 async def asked(api: Api, who: str, method: str, path: str) -> int:
     """The status that `who` is answered, about things of an instance of its own."""
     identity = api.parts.identity
-    lab = Owned(config=InstanceConfig(name="extra", account="physics"))
-    for thing in (lab, User(name="grace"), Grant(user="grace", instance="extra", role=Role.READER)):
+    config = InstanceConfig(name="extra", account="physics")
+    extra = InstanceRecord(id="extra", config=config)
+    for thing in (
+        extra,
+        User(id="grace", name="grace"),
+        Grant(user="grace", instance="extra", role=Role.READER),
+    ):
         await identity.put(thing)
     for role in Role:
         await identity.put(Grant(user=role, instance="extra", role=role))
     _, key = new_key("grace", "", 0)
     await identity.put(key)
-    places = await things(api, lab.config, path)
+    places = await things(api, extra, path)
     places["key_id"] = key.id
-    headers = {"Service-CRN": lab.config.crn}
+    headers = {"Service-CRN": extra.crn}
     if who != "nobody":
         headers["Authorization"] = f"apikey {who}"
     body = BODIES.get(f"{method} {path}")
@@ -96,7 +101,7 @@ async def asked(api: Api, who: str, method: str, path: str) -> int:
     return answer.status_code
 
 
-async def things(api: Api, instance: InstanceConfig, path: str) -> dict[str, str]:
+async def things(api: Api, instance: InstanceRecord, path: str) -> dict[str, str]:
     """What the names in a path stand for: a job, a batch and so on of `instance`."""
     member = {"Authorization": "apikey member", "Service-CRN": instance.crn}
     api.workers.verdict = Outcome(estimated_ms=1_000, metrics=ESTIMATED)

@@ -156,7 +156,7 @@ async def test_the_instance_and_its_account(api: Api):
 async def test_a_manager_sets_the_limit_but_not_below_what_was_used(api: Api):
     await api.ask("POST", "/queuebit/instances", key=ADA, json={"name": "chemistry"})
     await api.parts.identity.put(Grant(user="alice", instance="chemistry", role=Role.MANAGER))
-    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].config.crn}
+    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].crn}
     limit = {"instance_limit": 90.5}
     put = await api.ask("PUT", "/instances/configuration", headers=crn, json=limit)
     read = await api.ask("GET", "/instances/configuration", headers=crn)
@@ -171,7 +171,7 @@ async def test_a_manager_sets_the_limit_but_not_below_what_was_used(api: Api):
 async def test_no_limit_is_below_what_was_used(api: Api):
     await api.ask("POST", "/queuebit/instances", key=ADA, json={"name": "chemistry"})
     await api.parts.identity.put(Grant(user="alice", instance="chemistry", role=Role.MANAGER))
-    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].config.crn}
+    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].crn}
     job_id = (
         await api.ask(
             "POST",

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from tests.api.conftest import SAMPLER
 from tests.api.doubles import Workers
+from tests.fakes_tenants import crn_of
 
 from queuebit.app import Service, run
 from queuebit.clock import FastClock, SystemClock
@@ -26,7 +27,7 @@ def config_of(data: Path, **settings) -> Config:
 async def ask(service: Service, method: str, path: str, **more) -> httpx.Response:
     headers = {
         "Authorization": f"apikey {service.key}",
-        "Service-CRN": service.config.instances[0].crn,
+        "Service-CRN": crn_of(service.config.instances[0]),
     }
     async with httpx.AsyncClient(base_url=f"{service.url}/api/v1", headers=headers) as http:
         return await http.request(method, path, **more)

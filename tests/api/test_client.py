@@ -18,6 +18,7 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeJobNotFound,
 )
 from tests.api.doubles import Workers
+from tests.fakes_tenants import crn_of
 
 from queuebit.account import NO_VERIFY_WARNING, account
 from queuebit.app import Service, run
@@ -111,7 +112,7 @@ def test_it_reads_calibration_and_status(backend: IBMBackend):
 def test_it_finds_the_instance(
     connect: Callable[..., QiskitRuntimeService], service: Service, how: str
 ):
-    crn = service.config.instances[0].crn
+    crn = crn_of(service.config.instances[0])
     runtime = connect(instance={"name": "local", "crn": crn, "none": None}[how])
 
     assert [one["name"] for one in runtime.instances()] == ["local", "class"]
@@ -228,7 +229,7 @@ def set_aside(service: Service, name: str, status: str) -> Iterator[None]:
     """Have a backend be paused or offline."""
     headers = {
         "Authorization": f"apikey {service.key}",
-        "Service-CRN": service.config.instances[0].crn,
+        "Service-CRN": crn_of(service.config.instances[0]),
     }
     url = f"{service.url}/api/v1/queuebit/backends/{name}"
     with httpx.Client(headers=headers, trust_env=False) as http:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.api.conftest import BOB, SAMPLER, Api
+from tests.fakes_tenants import crn_of
 
 HIDDEN = "xyzzy"  # stands in every name, tag, reason and text of the other tenant
 
@@ -79,11 +80,11 @@ async def test_no_answer_holds_anything_of_another_tenant(api: Api):
     batch = opened.json()["id"]
     own.append(await api.submit(session_id=batch))
     other = next(one for one in api.config.instances if one.name == "other")
-    secrets = [*hidden.values(), HIDDEN, other.crn]
+    secrets = [*hidden.values(), HIDDEN, crn_of(other)]
     names = {
         "job": hidden["job0"],
         "batch": hidden["batch"],
-        "crn": other.crn,
+        "crn": crn_of(other),
         "account": other.account_id,
     }
     paths = [

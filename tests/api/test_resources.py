@@ -33,7 +33,7 @@ async def chemistry(api: Api) -> str:
     await api.ask("POST", "/queuebit/instances", key=ADA, json=body)
     for who in ("ada", "alice"):
         await api.parts.identity.put(Grant(user=who, instance="chemistry", role=Role.MANAGER))
-    crn: str = api.parts.identity.directory.instances["chemistry"].config.crn
+    crn: str = api.parts.identity.directory.instances["chemistry"].crn
     return crn
 
 
@@ -138,7 +138,7 @@ async def test_what_cannot_be_set_is_refused(api: Api, chemistry: str, parameter
 
 async def test_what_the_configuration_declares_is_changed_there(api: Api):
     await api.parts.identity.put(Grant(user="ada", instance="lab", role=Role.MANAGER))
-    crn = api.parts.identity.directory.instances["lab"].config.crn
+    crn = api.parts.identity.directory.instances["lab"].crn
 
     assert (await patched(api, crn, instance_limit_seconds="9")).status_code == 409
 
@@ -148,7 +148,7 @@ async def test_analytics_know_a_plan_by_each_of_its_names(api: Api, plan: str):
     body = {"name": "chemistry", "plan": "pay-as-you-go"}
     await api.ask("POST", "/queuebit/instances", key=ADA, json=body)
     await api.parts.identity.put(Grant(user="alice", instance="chemistry", role=Role.MEMBER))
-    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].config.crn}
+    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].crn}
     wish = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
     await api.finish((await api.ask("POST", "/jobs", headers=crn, json=wish)).json()["id"])
 

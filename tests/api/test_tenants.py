@@ -1,5 +1,8 @@
 """Instances, users, keys and roles, as administrators and managers change them."""
 
+import asyncio
+from datetime import UTC, datetime
+
 import pytest
 from tests.api.conftest import ADA, ALICE, BOB, Api
 from tests.api.test_problems import one
@@ -163,3 +166,169 @@ async def test_the_last_administrator_stays(api: Api):
 
     assert (answer.status_code, demoted.status_code) == (409, 409)
     assert one(answer)["message"] == "User root is the only administrator."
+
+
+async def chemistry_again(api: Api) -> tuple[str, str, str]:
+    """CRN and one job of an instance that was removed, and the CRN of the next of its name."""
+    crn = await chemistry(api, account="A")
+    await granted(api, "member", user="alice")
+    job = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
+    made = await api.ask("POST", "/jobs", headers={"Service-CRN": crn}, json=job)
+    job_id: str = made.json()["id"]
+    await api.finish(job_id)
+    assert (await api.ask("DELETE", "/queuebit/instances/chemistry", key=ADA)).status_code == 204
+    return crn, job_id, await chemistry(api, account="A")
+
+
+async def test_who_gets_an_instance_of_a_used_name_sees_nothing_of_the_old_one(
+    api: Api, grace: str
+):
+    crn, job_id, again = await chemistry_again(api)
+    await granted(api, "manager")
+    new = {"Service-CRN": again}
+
+    jobs = await api.ask("GET", "/jobs", key=grace, headers=new)
+    workloads = await api.ask("GET", "/workloads", key=grace, headers=new)
+    one_job = await api.ask("GET", f"/jobs/{job_id}", key=grace, headers=new)
+    results = await api.ask("GET", f"/jobs/{job_id}/results", key=grace, headers=new)
+    usage = await api.ask("GET", "/instances/usage", key=grace, headers=new)
+    old = await api.ask("GET", "/jobs", key=grace, headers={"Service-CRN": crn})
+
+    assert again != crn
+    assert (jobs.json()["count"], workloads.json()["total_count"]) == (0, 0)
+    assert (one_job.status_code, results.status_code, old.status_code) == (404, 404, 404)
+    assert usage.json()["usage_consumed_seconds"] == 0
+
+
+async def test_a_removed_instance_gives_no_role_in_the_next_of_its_name(api: Api):
+    _, _, again = await chemistry_again(api)
+
+    asked = await api.ask("GET", "/jobs", headers={"Service-CRN": again})
+
+    assert asked.status_code == 404  # alice was a member of the old one
+
+
+async def test_a_user_of_a_used_name_has_nothing_of_the_old_one(api: Api, grace: str):
+    await chemistry(api)
+    await granted(api, "member")
+    await api.ask("DELETE", "/queuebit/users/grace", key=ADA)
+    made = await api.ask("POST", "/queuebit/users", key=ADA, json={"name": "grace"})
+
+    assert (made.status_code, made.json()["roles"], made.json()["keys"]) == (201, [], 0)
+    assert (await api.ask("GET", "/queuebit/users/me", key=grace)).status_code == 401
+    names = (await api.ask("GET", "/queuebit/users", key=ADA)).json()["users"]
+    assert [user["name"] for user in names].count("grace") == 1
+
+
+async def test_a_leaked_key_is_revoked_with_all_that_was_made_with_it(api: Api, grace: str):
+    """Also what a token of it made, and what that key made in turn."""
+    token = await api.http.post(
+        "/identity/token",
+        data={"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": grace},
+    )
+    bearer = {"Authorization": f"Bearer {token.json()['access_token']}"}
+    second = await api.ask("POST", "/queuebit/users/me/keys", headers=bearer, json={})
+    third = await api.ask("POST", "/queuebit/users/me/keys", key=second.json()["key"], json={})
+    keys = (await api.ask("GET", "/queuebit/users/grace/keys", key=ADA)).json()["keys"]
+    first = next(key for key in keys if key["label"] == "first")
+
+    gone = await api.ask("DELETE", f"/queuebit/users/grace/keys/{first['id']}", key=ADA)
+
+    assert second.json()["made_with"] == first["id"]
+    assert third.json()["made_with"] == second.json()["id"]
+    assert gone.status_code == 204
+    for key in (grace, second.json()["key"], third.json()["key"]):
+        assert (await api.ask("GET", "/queuebit/users/me", key=key)).status_code == 401
+
+
+async def test_an_administrator_who_changes_keys_may_keep_what_the_old_one_made(api: Api):
+    await api.ask("POST", "/queuebit/users", key=ADA, json={"name": "root", "admin": True})
+    old = (await api.ask("POST", "/queuebit/users/root/keys", key=ADA, json={})).json()
+    await api.ask("POST", "/queuebit/users", key=ADA, json={"name": "eve"})
+    eve = (await api.ask("POST", "/queuebit/users/eve/keys", key=old["key"], json={})).json()
+
+    path = f"/queuebit/users/root/keys/{old['id']}?keep_made=true"
+    gone = await api.ask("DELETE", path, key=ADA)
+
+    assert gone.status_code == 204
+    assert (await api.ask("GET", "/queuebit/users/me", key=old["key"])).status_code == 401
+    assert (await api.ask("GET", "/queuebit/users/me", key=eve["key"])).status_code == 200
+
+
+async def test_keys_expire_and_those_made_with_them_no_later(
+    api: Api, grace: str, monkeypatch: pytest.MonkeyPatch
+):
+    identity = api.parts.identity
+    now = identity.now_ms()
+    soon = datetime.fromtimestamp(now / 1_000 + 60, UTC).isoformat()
+    later = datetime.fromtimestamp(now / 1_000 + 600, UTC).isoformat()
+    path = "/queuebit/users/me/keys"
+    made = (await api.ask("POST", path, key=grace, json={"expires": soon})).json()
+    child = (await api.ask("POST", path, key=made["key"], json={"expires": later})).json()
+    past = await api.ask("POST", path, key=grace, json={"expires": "2020-01-01T00:00:00Z"})
+    form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": made["key"]}
+    token = (await api.http.post("/identity/token", data=form)).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    before = await api.ask("GET", "/queuebit/users/me", headers=bearer)
+
+    monkeypatch.setattr(identity, "now_ms", lambda: now + 61_000)
+
+    assert child["expires"] == made["expires"]
+    assert (past.status_code, before.status_code) == (400, 200)
+    assert (await api.ask("GET", "/queuebit/users/me", key=made["key"])).status_code == 401
+    assert (await api.ask("GET", "/queuebit/users/me", headers=bearer)).status_code == 401
+    assert (await api.http.post("/identity/token", data=form)).status_code == 400
+    assert (await api.ask("GET", "/queuebit/users/me", key=grace)).status_code == 200
+
+
+async def test_a_user_has_so_many_keys_and_no_more(api: Api, grace: str):
+    most = api.parts.config.user_keys_max
+    path = "/queuebit/users/me/keys"
+    made = [await api.ask("POST", path, key=grace, json={}) for _ in range(most)]
+
+    assert [one_.status_code for one_ in made] == [201] * (most - 1) + [409]
+    assert f"{most} API keys" in one(made[-1])["message"]
+
+
+@pytest.mark.parametrize(
+    "gone", ["/queuebit/users/grace", "/queuebit/instances/chemistry/users/grace"]
+)
+async def test_who_was_removed_while_the_job_was_validated_submits_nothing(
+    api: Api, grace: str, gone: str
+):
+    crn = await chemistry(api)
+    await granted(api, "member")
+    api.workers.may_validate.clear()
+    job = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
+    asking = asyncio.create_task(
+        api.ask("POST", "/jobs", key=grace, headers={"Service-CRN": crn}, json=job)
+    )
+    await api.workers.validating.wait()
+
+    removed = await api.ask("DELETE", gone, key=ADA)
+    api.workers.may_validate.set()
+    answer = await asking
+
+    assert removed.status_code == 204
+    assert (answer.status_code, one(answer)["code"]) == (403, problems.NOT_AUTHORIZED)
+    assert await api.is_empty()
+
+
+async def test_an_instance_is_not_removed_under_a_job_that_comes_at_that_moment(
+    api: Api, grace: str
+):
+    """Either the job is refused, or the instance stays: never a job without an instance."""
+    crn = await chemistry(api)
+    await granted(api, "member")
+    job = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
+    submitting = [
+        api.ask("POST", "/jobs", key=grace, headers={"Service-CRN": crn}, json=job)
+        for _ in range(5)
+    ]
+    removing = api.ask("DELETE", "/queuebit/instances/chemistry", key=ADA)
+
+    *submitted, removed = await asyncio.gather(*submitting, removing)
+
+    accepted = [answer for answer in submitted if answer.status_code == 200]
+    assert (removed.status_code == 204) == (not accepted)
+    assert {answer.status_code for answer in submitted} <= {200, 403, 404}

@@ -22,7 +22,7 @@ async def test_limits_are_whole_and_a_limit_that_is_reached_leaves_nothing(
     body = {"name": "chemistry", "limit_seconds": limit, "allocation_seconds": 99.6}
     await api.ask("POST", "/queuebit/instances", key=ADA, json=body)
     await api.parts.identity.put(Grant(user="alice", instance="chemistry", role=Role.MEMBER))
-    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].config.crn}
+    crn = {"Service-CRN": api.parts.identity.directory.instances["chemistry"].crn}
     wish = {"program_id": "sampler", "backend": "fake_manila", "params": {"pubs": []}}
     job_id = (await api.ask("POST", "/jobs", headers=crn, json=wish)).json()["id"]
     await api.finish(job_id)

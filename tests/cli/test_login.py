@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from qiskit_ibm_runtime import QiskitRuntimeService
+from tests.fakes_tenants import crn_of
 
 from queuebit.cli import login
 from queuebit.config import InstanceConfig
@@ -116,7 +117,7 @@ def test_an_instance_that_the_key_may_not_use(refused, queuebit_service):
 
 def test_the_instance_may_be_given_by_its_crn(queuebit, home, queuebit_service):
     service = queuebit_service
-    crn = InstanceConfig(name="local").crn
+    crn = crn_of(InstanceConfig(name="local"))
 
     outcome = queuebit("login", "--url", service.url, "--token", service.key, "--instance", crn)
 

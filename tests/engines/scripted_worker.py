@@ -37,6 +37,8 @@ def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
             while not (folder / f"{task.job_id}.outcome").exists():
                 time.sleep(0.002)
             return pickle.loads((folder / f"{task.job_id}.outcome").read_bytes())
+        case "confinement":
+            return Outcome(metrics=_confinement())
         case "busy":  # like a simulation: native code that lets no Python run
             return Outcome(usage_ms=sum(range(10**12)))
         case "signal":
@@ -49,3 +51,21 @@ def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
             pipe.sendall(frame(Outcome(log=("x" * 1000,)))[: int(how)])
             os.kill(os.getpid(), signal.SIGKILL)
     return Outcome(error=Reason(message=f"unknown script {task.program_id}", code=1))
+
+
+def _confinement() -> dict[str, object]:
+    """What this process could do beside its work."""
+    status = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
+    )
+    try:
+        with socket.create_connection(("127.0.0.1", int(os.environ["OMP_TEST_PORT"])), timeout=5):
+            reaches = True
+    except OSError:
+        reaches = False
+    return {
+        "variables": sorted(os.environ),
+        "no_new_privs": status["NoNewPrivs"],
+        "reaches_network": reaches,
+        "umask": status["Umask"],
+    }

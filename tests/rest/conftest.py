@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.api.conftest import ADA, ALICE, START, user
 from tests.api.doubles import Workers
+from tests.fakes_tenants import crn_of
 
 from queuebit.app import Service
 from queuebit.clock import VirtualClock
@@ -41,6 +42,7 @@ class Small:
                 "port": 0,
                 "hold_ms": 0,
                 "max_body_mb": 2,
+                "wrong_keys_per_minute": 0,  # some tests try hundreds
                 "backends": (
                     BackendConfig(name="fake_manila", snapshot="manila"),
                     BackendConfig(name="fake_lagos", snapshot="lagos"),
@@ -66,7 +68,7 @@ class Small:
         self.url = ""
 
     def headers(self, key: str = ADA, instance: str = "lab") -> dict[str, str]:
-        crn = next(one.crn for one in self.config.instances if one.name == instance)
+        crn = next(crn_of(one) for one in self.config.instances if one.name == instance)
         return {"Authorization": f"apikey {key}", "Service-CRN": crn}
 
     @contextmanager

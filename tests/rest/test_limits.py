@@ -265,3 +265,16 @@ def test_what_is_absurd_is_no_fault_of_ours(small: Small):
             assert len(answer.content) < 300_000, (method, path[:80], body[:80])
         searched = http.post("/v3/resources/search", json={"search_cursor": "9" * 5_000})
         assert searched.status_code == 400
+
+
+def test_wrong_keys_are_slowed_and_right_ones_from_the_same_address_are_not(start):
+    with start(wrong_keys_per_minute=3) as small, httpx.Client(base_url=small.url) as http:
+        path = "/api/v1/queuebit/instances"
+        wrong = [http.get(path, headers=small.headers(f"guess-{n}")) for n in range(5)]
+        form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": "guess"}
+        token = http.post("/identity/token", data=form)
+        right = http.get(path, headers=small.headers(ADA))
+
+    assert [one.status_code for one in wrong] == [401] * 3 + [429] * 2
+    assert is_told(wrong[-1])
+    assert (token.status_code, right.status_code) == (429, 200)

@@ -65,7 +65,7 @@ async def test_an_entry_is_there_exactly_if_its_change_is(database: Database):
     key = Key(id="k", user="nobody there", digest="d")
     with pytest.raises(sa.exc.IntegrityError):
         await database.tenants.put(key, [entry("key.make")])
-    await database.tenants.put(User(name="ada"), [entry("user.add", target="ada")])
+    await database.tenants.put(User(id="ada", name="ada"), [entry("user.add", target="ada")])
 
     found = await database.audit.read(ALL)
 

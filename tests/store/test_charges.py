@@ -26,7 +26,7 @@ from queuebit.core.model import (
     Job,
     Mode,
 )
-from queuebit.tenancy import Owned
+from queuebit.tenancy import InstanceRecord
 
 HOUR = START // HOUR_MS * HOUR_MS  # where START's hour begins
 FAR = "far.instance"
@@ -127,7 +127,7 @@ async def test_what_was_charged_before_does_not_count(store: Store):
 async def test_in_the_hour_in_which_usage_begins_to_count_not_all_of_it_does(store: Store):
     since = datetime.fromtimestamp(START / 1_000, UTC)
     config = InstanceConfig(name="lab", since=since)
-    await store.tenants.put(Owned(config=config))
+    await store.tenants.put(InstanceRecord(id="lab", config=config))
     await save_charges(store, charge("a", START - 1, 1), charge("b", START, 20))
 
     assert await store.charges(0) == [in_hour(20, 0)]

@@ -8,12 +8,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from tests.store.records import job, job_details
 
+from queuebit.config import InstanceConfig
 from queuebit.core.model import BackendState, Calibrated
 from queuebit.errors import ConfigError
 from queuebit.store.connect import connect, make_folder
 from queuebit.store.database import Database
 from queuebit.store.migrations import migrate
 from queuebit.store.tables import metadata
+from queuebit.tenancy import InstanceRecord, Role, User
 
 
 async def in_database(url: str, function: Callable[[sa.Connection], Any]) -> Any:
@@ -164,3 +166,50 @@ async def test_what_was_charged_before_there_were_charges_still_counts(url: str)
     assert await late.usage_ms("lab", 61) == 4_000 + 200
     assert sum(charge.ms for charge in await late.charges(0)) == await late.usage_ms("lab", 0)
     await late.close()
+
+
+async def test_names_of_tenants_become_their_ids_and_removed_ones_keep_theirs(url: str):
+    """From 0006: instance `gone` and user `left` were removed, but their jobs are on record."""
+
+    def as_of_0006(connection: sa.Connection) -> None:
+        migrate(connection, "0006")
+        for statement in (
+            (
+                "INSERT INTO instances (name, plan, account, tags, allocation_s, declared)"
+                " VALUES ('lab', 'premium', 'physics', '[\"a\"]', 1.5, true)"
+            ),
+            "INSERT INTO users (name, admin, declared, created_at) VALUES ('ada', true, true, 5)",
+            (
+                'INSERT INTO keys (id, "user", label, digest, declared, created_at)'
+                " VALUES ('k', 'ada', '', 'd', false, 6)"
+            ),
+            (
+                'INSERT INTO grants ("user", instance, role, declared)'
+                " VALUES ('ada', 'lab', 'manager', true)"
+            ),
+        ):
+            connection.execute(sa.text(statement))
+        rows = [("j1", "lab", "ada", 10), ("j2", "gone", "left", 20), ("j3", "gone", "left", 30)]
+        for seq, (job_id, instance, user, at) in enumerate(rows):
+            columns = {"id": job_id, "seq": seq, "instance": instance, "user": user}
+            columns |= {"backend": "q", "created_at": at, "status": "queued", "run": 0}
+            columns |= {"usage_ms": 0, "program_id": "sampler", "private": False}
+            table = sa.table("jobs", *map(sa.column, columns))
+            connection.execute(sa.insert(table).values(columns))
+
+    await in_database(url, as_of_0006)
+    late = Database(url)
+    await late.open()
+
+    read = await late.tenants.read()
+    again = await late.tenants.add(
+        InstanceRecord(id="", config=InstanceConfig(name="gone", account="physics"))
+    )
+    user = await late.tenants.add(User(id="", name="left"))
+    await late.close()
+
+    assert (read.instances["lab"].created_at, read.instances["lab"].config.tags) == (10, ("a",))
+    assert set(read.users) == {"ada"}
+    assert set(read.keys) == {"k"}
+    assert read.role("ada", "lab") is Role.MANAGER
+    assert (again.id, user.id) == ("gone#2", "left#2")

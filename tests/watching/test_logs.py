@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.fakes_tenants import crn_of
 
 from queuebit import logs
 from queuebit.config import InstanceConfig
@@ -81,7 +82,7 @@ def served(tmp_path):
 @pytest.mark.timeout(180)
 def test_a_service_at_debug_tells_no_secret(served):
     url, stderr, process = served
-    crn = InstanceConfig(name="lab").crn
+    crn = crn_of(InstanceConfig(name="lab"))
     headers = {
         "Authorization": f"apikey {SECRETS['key']}",
         "Service-CRN": crn,

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.parser import text_string_to_metric_families
 from tests.api.conftest import ADA, ALICE, SAMPLER, Api, user
 from tests.api.doubles import Workers
+from tests.fakes_tenants import crn_of
 
 from queuebit import app
 from queuebit.api.health import Gate
@@ -43,7 +44,7 @@ def config_of(data: Path, **settings) -> Config:
 def asking(service: Service, key: str = ALICE) -> httpx.AsyncClient:
     headers = {
         "Authorization": f"apikey {key}",
-        "Service-CRN": service.config.instances[0].crn,
+        "Service-CRN": crn_of(service.config.instances[0]),
     }
     return httpx.AsyncClient(base_url=service.url, headers=headers, timeout=30)
 

@@ -206,7 +206,7 @@ async def read_filters(parts: AnyParts, user: AnyUser) -> Response:
     """Read what usage can be filtered by."""
     tenants = parts.identity.tenants(user)
     cells = await parts.database.analytics(
-        AnalyticsQuery(instances=[tenant.instance.name for tenant in tenants])
+        AnalyticsQuery(instances=[tenant.instance.id for tenant in tenants])
     )
     return answer(
         Filters(
@@ -233,7 +233,7 @@ async def _cells(parts: Parts, user: User, filters: UsageFilters) -> list[Cell]:
     return await parts.database.analytics(
         AnalyticsQuery(
             instances=[
-                tenant.instance.name
+                tenant.instance.id
                 for tenant in parts.identity.tenants(user)
                 if _is_asked_for(tenant, filters)
             ],
@@ -259,7 +259,7 @@ def _is_asked_for(tenant: Tenant, filters: UsageFilters) -> bool:
 
 
 def _key(parts: Parts, user: User, group_by: GroupBy) -> Callable[[Cell], str | None]:
-    tenants = {tenant.instance.name: tenant for tenant in parts.identity.tenants(user)}
+    tenants = {tenant.instance.id: tenant for tenant in parts.identity.tenants(user)}
     keys: dict[GroupBy, Callable[[Cell], str | None]] = {
         GroupBy.INSTANCE: lambda cell: tenants[cell.instance].instance.crn,
         GroupBy.BACKEND: lambda cell: cell.backend,

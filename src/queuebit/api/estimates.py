@@ -133,7 +133,7 @@ async def _usage_limits(call: Call, estimated_ms: int) -> list[Limit]:
         return []
     now = call.parts.clock.now()
     since = counts_since(rules, now)
-    used_ms = await call.parts.database.usage_ms(call.instance.name, since, now)
+    used_ms = await call.parts.database.usage_ms(call.instance.id, since, now)
     left_ms = max(0, rules.limit_ms - used_ms)
     if estimated_ms <= left_ms:
         return []

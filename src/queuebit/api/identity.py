@@ -6,19 +6,20 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import jwt
 
 from queuebit.api.problems import BAD_CRN, INVALID_CREDENTIALS, NOT_AUTHORIZED, UNKNOWN_INSTANCE
 from queuebit.api.trail import of_thing
-from queuebit.config import Config, InstanceConfig, PlanConfig
+from queuebit.config import Config, PlanConfig
 from queuebit.errors import ConfigError, InvalidInput, NotFound, Unauthorized
 from queuebit.store.audit import Entry
-from queuebit.tenancy import Directory, Grant, Key, Owned, Role, User, declared, digest
+from queuebit.tenancy import Directory, Grant, InstanceRecord, Key, Role, User, declared, digest
 
 # The client compares with its own clock, so a skewed one must still find the token young
 # (docs/connecting.md).
@@ -39,7 +40,7 @@ _IBM_PLANS = {
 }
 _CREDENTIALS = re.compile(r"(bearer|apikey)\s+(\S+)\s*", re.IGNORECASE)
 
-Thing = Owned | User | Key | Grant
+Thing = InstanceRecord | User | Key | Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,12 @@ class Token:
 class Tenant:
     """An instance with its plan, and what the caller may do there: what a request acts for."""
 
-    instance: InstanceConfig
+    instance: InstanceRecord
     plan: PlanConfig
     role: Role
+
+
+Named = TypeVar("Named", InstanceRecord, User)
 
 
 class Tenants(Protocol):
@@ -66,14 +70,17 @@ class Tenants(Protocol):
     async def read(self) -> Directory:
         """All of them."""
 
-    async def declare(self, declared: Directory) -> None:
-        """Have exactly this as what the configuration declares."""
+    async def declare(self, declared: Directory, now: int) -> None:
+        """Make this what the configuration declares."""
+
+    async def add(self, thing: Named, entries: Sequence[Entry] = ()) -> Named:
+        """Add under an id that nothing had before; with that id."""
 
     async def put(self, thing: Thing, entries: Sequence[Entry] = ()) -> None:
-        """Add or replace; `entries` tell who did it."""
+        """Change, or add a key or a grant; `entries` tell who did it."""
 
-    async def remove(self, thing: Thing, entries: Sequence[Entry] = ()) -> None:
-        """Remove, with what hangs on it."""
+    async def remove(self, thing: Thing, now: int, entries: Sequence[Entry] = ()) -> None:
+        """Remove, with the keys and roles that hang on it."""
 
 
 class Identity:
@@ -86,6 +93,7 @@ class Identity:
         self._secret = secret
         self._tenants = tenants
         self._changing = asyncio.Lock()
+        self._closing: set[str] = set()
         self._plans = {plan.name: plan for plan in plans}
         self.plans = {plan_id(plan): plan for plan in plans}
         """Every plan by the id that the catalogue knows it by."""
@@ -93,37 +101,63 @@ class Identity:
 
     async def open(self, declared: Directory) -> None:
         """Take over what the configuration declares; ConfigError if what is kept has no plan."""
-        await self._tenants.declare(declared)
+        await self._tenants.declare(declared, self.now_ms())
         self.directory = await self._tenants.read()
-        for owned in self.directory.instances.values():
-            if owned.config.plan not in self._plans:
+        for record in self.directory.instances.values():
+            if record.config.plan not in self._plans:
                 raise ConfigError(
-                    f"instance {owned.config.name} has the plan {owned.config.plan!r}, which the "
+                    f"instance {record.name} has the plan {record.config.plan!r}, which the "
                     f"configuration has no longer; it has: {', '.join(self._plans)}"
                 )
 
-    async def put(self, thing: Thing) -> None:
-        """Add or replace; holds for every request from now on."""
+    async def add(self, thing: Named) -> Named:
+        """Add an instance or a user, under an id that nothing had before; with that id."""
         async with self._changing:
-            await self._tenants.put(thing, of_thing(thing, gone=False, new=self._is_new(thing)))
+            made = await self._tenants.add(thing, of_thing(thing, "add"))
+            self.directory = await self._tenants.read()
+        return made
+
+    async def put(self, thing: Thing) -> None:
+        """Change, or add a key or a grant; holds for every request from now on."""
+        async with self._changing:
+            await self._tenants.put(thing, of_thing(thing, "change" if self._has(thing) else "add"))
             self.directory = await self._tenants.read()
 
     async def remove(self, thing: Thing) -> None:
         """Remove, with what hangs on it; holds for every request from now on."""
         async with self._changing:
-            await self._tenants.remove(thing, of_thing(thing, gone=True, new=False))
+            await self._tenants.remove(thing, self.now_ms(), of_thing(thing, "remove"))
             self.directory = await self._tenants.read()
 
-    def _is_new(self, thing: Thing) -> bool:
+    def _has(self, thing: Thing) -> bool:
         match thing:
-            case Owned(config=config):
-                return config.name not in self.directory.instances
-            case User(name=name):
-                return name not in self.directory.users
+            case InstanceRecord(id=instance):
+                return instance in self.directory.instances
+            case User(id=user):
+                return user in self.directory.users
             case Key(id=key_id):
-                return key_id not in self.directory.keys
+                return key_id in self.directory.keys
             case Grant(user=user, instance=instance):
-                return (user, instance) not in self.directory.grants
+                return (user, instance) in self.directory.grants
+
+    @contextmanager
+    def closing(self, record: InstanceRecord) -> Iterator[None]:
+        """Refuse new submissions to an instance while it is found out whether it can be removed."""
+        self._closing.add(record.id)
+        try:
+            yield
+        finally:
+            self._closing.discard(record.id)
+
+    def may_submit(self, user: User, instance: InstanceRecord) -> bool:
+        """Whether, at this moment, `user` may still submit jobs to `instance`."""
+        role = self.directory.role(user.id, instance.id)
+        return role is not None and role.includes(Role.MEMBER) and instance.id not in self._closing
+
+    @staticmethod
+    def now_ms() -> int:
+        """The wall clock, by which keys and tokens expire, whatever the service's clock is."""
+        return time.time_ns() // 1_000_000
 
     def token(self, key: Key) -> Token:
         """Make a token that stands for `key`; numeric `iat` and `exp`, or the client hangs."""
@@ -155,7 +189,7 @@ class Identity:
             found = self.directory.key_of(secret)
         else:
             found = self._key_of_token(secret)
-        if found is None:
+        if found is None or found.expired(self.now_ms()):
             raise Unauthorized(
                 "The token or key is not valid, or no longer.",
                 INVALID_CREDENTIALS,
@@ -170,10 +204,10 @@ class Identity:
     def tenants(self, user: User) -> list[Tenant]:
         """Every instance that `user` may use."""
         found = []
-        for instance in self.directory.instances_of(user.name):
-            role = self.directory.role(user.name, instance.name)
-            assert role is not None  # nothing else is his
-            found.append(Tenant(instance, self._plans[instance.plan], role))
+        for instance in self.directory.instances_of(user.id):
+            role = self.directory.role(user.id, instance.id)
+            assert role is not None  # nothing else is theirs
+            found.append(Tenant(instance, self._plans[instance.config.plan], role))
         return found
 
     def tenant(self, user: User, crn: str | None) -> Tenant:
@@ -212,7 +246,7 @@ class Identity:
 
 
 def iam_id(user: str) -> str:
-    """What IBM's API calls a user."""
+    """What IBM's API calls the user of this id."""
     return f"IBMid-{user}"
 
 

@@ -65,7 +65,7 @@ async def read_instance(call: AnyCall) -> Response:
             instance_limit=None if limit_ms is None else limit_ms / 1000,
             instance_limit_seconds=None if limit_ms is None else f"{limit_ms / 1000:.0f}",
             plan_id=plan_id(call.plan),
-            usage_allocation_seconds=f"{call.instance.allocation_s:.0f}",
+            usage_allocation_seconds=f"{call.instance.config.allocation_s:.0f}",
         )
     )
 
@@ -73,7 +73,7 @@ async def read_instance(call: AnyCall) -> Response:
 @router.get("/instances/configuration", response_model=Limit)
 async def read_limit(call: AnyCall) -> Response:
     """Read the instance's own limit."""
-    return answer(Limit(instance_limit=call.instance.limit_s), unset=True)
+    return answer(Limit(instance_limit=call.instance.config.limit_s), unset=True)
 
 
 @router.put("/instances/configuration", status_code=204)
@@ -112,8 +112,7 @@ async def change_budget(call: Call, *, limit_s: float | None, **others: float) -
 
     `others` are settings of the instance, in the configuration's words.
     """
-    owned = call.parts.identity.directory.instances[call.instance.name]
-    if owned.declared:
+    if call.instance.declared:
         raise Conflict(
             f"Instance {call.instance.name} is declared in the configuration.",
             CONFLICT,
@@ -121,14 +120,14 @@ async def change_budget(call: Call, *, limit_s: float | None, **others: float) -
         )
     if limit_s is not None:
         since = counts_since(rules_of(call), call.parts.clock.now())
-        used_ms = await call.parts.database.usage_ms(call.instance.name, since)
+        used_ms = await call.parts.database.usage_ms(call.instance.id, since)
         if used_ms > limit_s * 1000:
             raise Conflict(
                 f"The instance has used {used_ms / 1000:g} s in its window, more than "
                 f"{limit_s:g} s.",
                 CONFLICT,
             )
-    await change(call.parts, owned, limit_s=limit_s, **others)
+    await change(call.parts, call.instance, limit_s=limit_s, **others)
 
 
 def _plan_id(tenant: Tenant) -> str:
@@ -137,14 +136,17 @@ def _plan_id(tenant: Tenant) -> str:
 
 def _account_plan(key: str, tenants: list[Tenant], backends: list[str]) -> AccountPlan:
     plan = tenants[0].plan
-    limits = [t.plan.limit_s if t.instance.limit_s is None else t.instance.limit_s for t in tenants]
-    since = [t.instance.since for t in tenants if t.instance.since is not None]
+    limits = [
+        t.plan.limit_s if t.instance.config.limit_s is None else t.instance.config.limit_s
+        for t in tenants
+    ]
+    since = [t.instance.config.since for t in tenants if t.instance.config.since is not None]
     return AccountPlan(
         plan_id=key,
         subscription_id=key,  # there are no subscriptions; a plan is what stands for one
         subscription_name=plan.name,
         backends=backends,
-        usage_allocation_seconds=round(sum(t.instance.allocation_s for t in tenants)),
+        usage_allocation_seconds=round(sum(t.instance.config.allocation_s for t in tenants)),
         usage_limit_seconds=None if None in limits else round(sum(limit or 0 for limit in limits)),
         unallocated_usage_seconds=0,
         max_ttl=plan.max_ttl_s,

@@ -140,7 +140,7 @@ class JobFilters(BaseModel):
 @router.get("/jobs", response_model=JobPage)
 async def list_jobs(call: AnyCall, filters: Annotated[JobFilters, Query()]) -> Response:
     """List the instance's jobs."""
-    query = filters.query(call.instance.name, call.parts.mocks)
+    query = filters.query(call.instance.id, call.parts.mocks)
     stored, count = await call.parts.database.jobs(query)
     page = JobPage(jobs=[], count=count, limit=query.limit, offset=query.offset)
     jobs: list[bytes] = []
@@ -210,7 +210,7 @@ async def replace_tags(call: AnyCall, job_id: str, wish: TagsRequest) -> Respons
 async def owned_job(call: Call, job_id: str) -> StoredJob:
     """Find the job among those of the caller's instance."""
     job = await call.parts.database.job(job_id)
-    if job is None or job.record.instance != call.instance.name:
+    if job is None or job.record.instance != call.instance.id:
         raise NotFound(
             f"Job not found. Job ID: {job_id}",
             JOB_NOT_FOUND,

@@ -47,7 +47,7 @@ class Limits:
     def __init__(self, app: ASGIApp, config: LimitingConfig) -> None:
         self._app = app
         self._config = config
-        self._addresses, self._keys = Rate(), Rate()
+        self._addresses, self._keys, self._wrong_keys = Rate(), Rate(), Rate()
         self._under_way: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +74,12 @@ class Limits:
                 if not self._under_way[key]:
                     del self._under_way[key]
 
+    def count_wrong_key(self, address: str) -> None:
+        """Count a wrong key from `address`, or raise TooManyRequests."""
+        most = self._config.wrong_keys_per_minute
+        if most and (wait := self._wrong_keys.take(address, most, time.monotonic())):
+            raise too_many(most, "with wrong API keys from one address", wait)
+
     def count(self, key: str, held: list[str]) -> None:
         """Count a request with `key`, until its end, or raise TooManyRequests."""
         config = self._config
@@ -90,6 +96,16 @@ class Limits:
             wait = self._keys.take(key, config.key_requests_per_minute, time.monotonic())
             if wait:
                 raise too_many(config.key_requests_per_minute, "with this API key", wait)
+
+
+def count_wrong_key(request: Request) -> None:
+    """Count a request whose key or token is wrong, or raise TooManyRequests.
+
+    Right ones still pass: the keys are too random to be guessed, and a block would let a stranger
+    lock out everybody who shares the address.
+    """
+    limits, _ = request.scope[_HELD]
+    limits.count_wrong_key(request.client.host if request.client else "")
 
 
 def count(request: Request, key: str) -> None:

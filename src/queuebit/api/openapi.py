@@ -132,6 +132,7 @@ _PARAMETERS = {
     "until": "The instant before which",
     "updated_before": "As it was known at this instant",
     "user": "`me`: only one's own",
+    "keep_made": "Whether the keys that were made with it stay valid",
     "user_id": "Names of users",
     "user_name": "Name of a user",
 }

@@ -10,23 +10,23 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from queuebit.api.identity import Identity, Tenant
-from queuebit.api.limits import Rate, count
+from queuebit.api.limits import Rate, count, count_wrong_key
 from queuebit.api.problems import NOT_AUTHORIZED
 from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address, check_query
 from queuebit.api.trail import Watch, of_event
 from queuebit.clock import Clock
-from queuebit.config import BackendConfig, Config, InstanceConfig, MockConfig, PlanConfig
+from queuebit.config import BackendConfig, Config, MockConfig, PlanConfig
 from queuebit.core.events import Event, Step
 from queuebit.devices.description import Description
 from queuebit.driver import Driver
 from queuebit.engines.task import Engine
-from queuebit.errors import Forbidden, RequestError, ServiceFault, Unavailable
+from queuebit.errors import Forbidden, RequestError, ServiceFault, Unauthorized, Unavailable
 from queuebit.logs import SEEN
 from queuebit.store.database import Database
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
-from queuebit.tenancy import Role, User
+from queuebit.tenancy import InstanceRecord, Key, Role, User
 
 log = logging.getLogger(__name__)
 
@@ -120,14 +120,14 @@ class Call:
     tenant: Tenant
 
     @property
-    def instance(self) -> InstanceConfig:
+    def instance(self) -> InstanceRecord:
         """Who is charged."""
         return self.tenant.instance
 
     @property
     def who(self) -> str:
         """Who sends it and who is charged: what must be equal of a request that comes again."""
-        return f"{self.user.name}\n{self.instance.name}"
+        return f"{self.user.id}\n{self.instance.id}"
 
     @property
     def plan(self) -> PlanConfig:
@@ -140,16 +140,25 @@ async def _parts(request: Request) -> Parts:
     return parts
 
 
-async def _user(request: Request) -> User:
+async def _key(request: Request) -> Key:
     check_address(request)
     check_query(request)
     identity: Identity = request.app.state.parts.identity
-    key = identity.key(request.headers.get("authorization"))
+    try:
+        key = identity.key(request.headers.get("authorization"))
+    except Unauthorized:
+        count_wrong_key(request)
+        raise
     count(request, key.id)
     seen = SEEN.get()
     if seen is not None:
         seen.user, seen.key = key.user, key.id
-    return identity.user(key)
+    return key
+
+
+async def _user(request: Request) -> User:
+    identity: Identity = request.app.state.parts.identity
+    return identity.user(await _key(request))
 
 
 async def admin_of(request: Request) -> User:
@@ -170,7 +179,7 @@ async def _call(request: Request) -> Call:
     tenant = parts.identity.tenant(user, request.headers.get("service-crn"))
     seen = SEEN.get()
     if seen is not None:
-        seen.instance = tenant.instance.name
+        seen.instance = tenant.instance.id
     # What changes nothing is a GET, everywhere: so no route can forget to ask.
     if request.method not in ("GET", "HEAD"):
         check_role(tenant, Role.MEMBER)
@@ -189,6 +198,7 @@ def check_role(tenant: Tenant, needed: Role) -> None:
 
 
 AnyParts = Annotated[Parts, Depends(_parts)]  # needs no credentials
+AnyKey = Annotated[Key, Depends(_key)]  # the API key itself, or behind the token
 AnyUser = Annotated[User, Depends(_user)]  # needs credentials, whatever the instance
 AnyAdmin = Annotated[User, Depends(admin_of)]  # needs those of an administrator of the service
 AnyCall = Annotated[Call, Depends(_call)]  # needs credentials and an instance, and a role in it

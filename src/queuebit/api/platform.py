@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.identity import Tenant, plan_id
 from queuebit.api.instances import change_budget
+from queuebit.api.limits import count_wrong_key
 from queuebit.api.parts import AnyParts, AnyUser, Call, answer, check_role
 from queuebit.api.problems import NOT_AUTHORIZED, NOT_FOUND
 from queuebit.errors import Forbidden, NotFound
@@ -166,7 +167,8 @@ async def make_token(parts: AnyParts, request: Request) -> Response:
             request, "BXNIM0110E", f"Property missing or wrong: grant_type must be {KEY_GRANT}."
         )
     key = parts.identity.directory.key_of(form.get("apikey", [""])[0])
-    if key is None:
+    if key is None or key.expired(parts.identity.now_ms()):
+        count_wrong_key(request)
         return _iam_problem(request, "BXNIM0415E", "Provided API key could not be found.")
     token = parts.identity.token(key)
     parts.watch.logged_in(key)
@@ -226,18 +228,18 @@ async def change_resource(
     tenant = parts.identity.tenant(user, crn)
     check_role(tenant, Role.MANAGER)
     given, instance = wish.parameters, tenant.instance
-    limit_s = instance.limit_s
+    limit_s = instance.config.limit_s
     if "instance_limit_seconds" in given.model_fields_set:
         limit_s = given.instance_limit_seconds
     allocation_s = given.usage_allocation_seconds
     # IBM's client sends both to change one, and what it sends was rounded when it was read.
-    if allocation_s is None or allocation_s == round(instance.allocation_s):
-        allocation_s = instance.allocation_s
+    if allocation_s is None or allocation_s == round(instance.config.allocation_s):
+        allocation_s = instance.config.allocation_s
     elif not user.admin:
         raise Forbidden(
             "The allocation, by which instances share the QPU, is set by administrators.",
             NOT_AUTHORIZED,
-            f"Send {round(instance.allocation_s)}, or leave it out.",
+            f"Send {round(instance.config.allocation_s)}, or leave it out.",
         )
     await change_budget(Call(parts, user, tenant), limit_s=limit_s, allocation_s=allocation_s)
     return answer(_resource(parts.identity.tenant(user, crn)), unset=True)
@@ -265,7 +267,7 @@ def _found(tenant: Tenant) -> FoundInstance:
         name=tenant.instance.name,
         service_plan_unique_id=plan_id(tenant.plan),
         doc={"extensions": _extensions(tenant)},
-        tags=[tag.lower() for tag in tenant.instance.tags],
+        tags=[tag.lower() for tag in tenant.instance.config.tags],
     )
 
 
@@ -282,10 +284,10 @@ def _resource(tenant: Tenant) -> Resource:
 
 def _extensions(tenant: Tenant) -> dict[str, Any]:
     """What the instance may use, as IBM's qauvern reads it; a limit of null is none of its own."""
-    limit_s = tenant.instance.limit_s
+    limit_s = tenant.instance.config.limit_s
     return {
         "backends": ["ANY"],
-        "usage_allocation_seconds": round(tenant.instance.allocation_s),
+        "usage_allocation_seconds": round(tenant.instance.config.allocation_s),
         "instance_limit_seconds": None if limit_s is None else round(limit_s),
     }
 

@@ -82,7 +82,7 @@ async def open_session(call: AnyCall, wish: SessionRequest) -> Response:
     """Open a session or a batch."""
     parts = call.parts
     event = _opened(call, wish)
-    details = WorkloadDetails(id=event.workload_id, user=call.user.name)
+    details = WorkloadDetails(id=event.workload_id, user=call.user.id)
     step = await parts.send(event, details)
     record = step.changed[event.workload_id]
     assert isinstance(record, Workload)
@@ -153,7 +153,7 @@ def _opened(call: Call, wish: SessionRequest) -> WorkloadOpened:
         _check_ttl("interactive_ttl", interactive_ttl_s, active_ttl_s, "its active_ttl")
     return WorkloadOpened(
         workload_id=str(uuid.uuid4()),
-        instance=call.instance.name,
+        instance=call.instance.id,
         backend=backend,
         mode=mode,
         max_ttl_ms=max_ttl_s * 1000,
@@ -175,7 +175,7 @@ def _check_ttl(name: str, wished_s: int, limit_s: int, what: str) -> None:
 async def _owned(call: Call, session_id: str) -> StoredWorkload:
     """Find the session or batch among those of the caller's instance."""
     workload = await call.parts.database.workload(session_id)
-    if workload is None or workload.record.instance != call.instance.name:
+    if workload is None or workload.record.instance != call.instance.id:
         raise unknown_session(session_id)
     return workload
 

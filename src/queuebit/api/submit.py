@@ -15,6 +15,7 @@ from queuebit.api.limits import too_many
 from queuebit.api.parts import AnyCall, Call, Parts, answer
 from queuebit.api.problems import (
     INVALID_REQUEST,
+    NOT_AUTHORIZED,
     PENDING_LIMIT,
     SESSION_CLOSED,
     USAGE_LIMIT,
@@ -26,7 +27,14 @@ from queuebit.api.sessions import unknown_session
 from queuebit.config import MockConfig
 from queuebit.core.events import JobSubmitted, Refusal, Rule
 from queuebit.engines.task import Outcome, Task
-from queuebit.errors import Conflict, InvalidInput, RequestError, ServiceFault, Unavailable
+from queuebit.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    RequestError,
+    ServiceFault,
+    Unavailable,
+)
 from queuebit.store.details import JobDetails
 from queuebit.store.payloads import SUBMISSION
 
@@ -137,7 +145,7 @@ def _check_rate(call: Call) -> None:
     most, parts = call.plan.submits_per_minute, call.parts
     if most is None:
         return
-    who, now_s = f"{call.user.name}\n{call.instance.name}", parts.clock.now() / 1000
+    who, now_s = call.who, parts.clock.now() / 1000
     wait_s = parts.submissions.take(who, most, now_s)
     if wait_s:  # a client waits by the wall clock
         raise too_many(most, f"of jobs in the {call.plan.name} plan", wait_s / parts.config.speed)
@@ -156,12 +164,13 @@ async def _submit(sent: _Sent) -> str:
         await _check_still_there(sent)
         mark = sent.submission.mark()
         await asyncio.to_thread(payloads.write, job_id, SUBMISSION, mark, durable=False)
+        _check_authority(call)  # the last thing before the decision, with nothing awaited between
     except BaseException:  # also when we are stopped: nobody knows of this job
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
     event = JobSubmitted(
         job_id=job_id,
-        instance=call.instance.name,
+        instance=call.instance.id,
         backend=wish.backend,
         workload_id=_workload_id(call, wish),
         limit_ms=1_000 * (MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S)),
@@ -223,7 +232,7 @@ async def check_wish(call: Call, wish: JobRequest) -> None:
     if wish.session_id is None:
         return
     workload = await call.parts.database.workload(wish.session_id)
-    if workload is None or workload.record.instance != call.instance.name:
+    if workload is None or workload.record.instance != call.instance.id:
         raise unknown_session(wish.session_id)
     if not workload.record.accepting_jobs:
         raise _session_closed(f"Session {wish.session_id} has been closed.")
@@ -291,12 +300,22 @@ async def _check_still_there(sent: _Sent) -> None:
         raise InvalidInput("The client went away.", INVALID_REQUEST)
 
 
+def _check_authority(call: Call) -> None:
+    """Refuse a user or an instance that was removed while the parameters were validated."""
+    if not call.parts.identity.may_submit(call.user, call.instance):
+        raise Forbidden(
+            f"User {call.user.name} may no longer submit jobs to instance {call.instance.name}.",
+            NOT_AUTHORIZED,
+            "Ask a manager of the instance for the role.",
+        )
+
+
 def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> JobDetails:
     caller = request.headers.get("x-qx-client-application", "")[:_CALLER_MAX] or None
     version = _QISKIT.search(caller or "")
     return JobDetails(
         id=job_id,
-        user=call.user.name,
+        user=call.user.id,
         program_id=wish.program_id,
         tags=tuple(wish.tags),
         cost_s=None if wish.cost is None else min(wish.cost, MAX_COST_S),

@@ -28,5 +28,5 @@ class TagSearch(BaseModel):
 @router.get("/tags", response_model=Tags)
 async def search_tags(call: AnyCall, wish: Annotated[TagSearch, Query()]) -> Response:
     """Find tags of the instance's jobs that hold a text, in either case; the first 8."""
-    found = await call.parts.database.tags(call.instance.name, wish.search, FOUND_MAX)
+    found = await call.parts.database.tags(call.instance.id, wish.search, FOUND_MAX)
     return answer(Tags(tags=found))

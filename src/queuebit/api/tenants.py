@@ -1,5 +1,6 @@
 """Instances and who may use them: resources beside IBM's, for administrators and managers."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -20,7 +21,7 @@ from queuebit.config import InstanceConfig
 from queuebit.core.events import InstanceSet
 from queuebit.errors import Conflict, Forbidden, InvalidInput, NotFound
 from queuebit.store.listing import EntryStatus, WorkloadQuery
-from queuebit.tenancy import Grant, Owned, Role, User
+from queuebit.tenancy import Grant, InstanceRecord, Role, User
 
 router = APIRouter(tags=["Queuebit"])
 
@@ -88,23 +89,28 @@ class InstancesAnswer(BaseModel):
 @router.get("/queuebit/instances", response_model=InstancesAnswer)
 async def list_instances(parts: AnyParts, user: AnyUser) -> Response:
     """List your instances; an administrator sees all."""
-    found = [
-        _told(parts, user, owned)
-        for name, owned in sorted(parts.identity.directory.instances.items())
-        if user.admin or parts.identity.directory.role(user.name, name)
+    directory = parts.identity.directory
+    records = sorted(directory.instances.values(), key=lambda record: record.name)
+    listed = [
+        _answer(parts, user, record)
+        for record in records
+        if user.admin or directory.role(user.id, record.id)
     ]
-    return answer(InstancesAnswer(instances=found), unset=True)
+    return answer(InstancesAnswer(instances=listed), unset=True)
 
 
 @router.post("/queuebit/instances", status_code=201, response_model=InstanceAnswer)
 async def add_instance(parts: AnyParts, admin: AnyAdmin, wish: NewInstance) -> Response:
     """Add an instance."""
-    if wish.name in parts.identity.directory.instances:
+    if parts.identity.directory.instance_named(wish.name):
         raise Conflict(f"Instance {wish.name} is there already.", CONFLICT)
-    owned = _checked(parts, {"name": wish.name} | _settings(wish))
-    await _put(parts, owned)
-    told = _told(parts, admin, owned)
-    return Response(told.model_dump_json(), status_code=201, media_type="application/json")
+    config = _checked(parts, {"name": wish.name} | _settings(wish))
+    record = await parts.identity.add(
+        InstanceRecord(id=wish.name, config=config, created_at=parts.clock.now())
+    )
+    await _tell_scheduler(parts, record)
+    body = _answer(parts, admin, record).model_dump_json()
+    return Response(body, status_code=201, media_type="application/json")
 
 
 @router.patch("/queuebit/instances/{name}", response_model=InstanceAnswer)
@@ -113,25 +119,26 @@ async def change_instance(
 ) -> Response:
     """Change an instance; what it used, and its jobs, stay."""
     present = _changeable(parts, admin, name)
-    owned = _checked(parts, present.config.model_dump() | _settings(wish))
-    await _put(parts, owned)
-    return answer(_told(parts, admin, owned), unset=True)
+    record = await change(parts, present, **_settings(wish))
+    return answer(_answer(parts, admin, record), unset=True)
 
 
 @router.delete("/queuebit/instances/{name}", status_code=204)
 async def remove_instance(parts: AnyParts, admin: AnyAdmin, name: str) -> Response:
     """Remove an instance that has nothing queued, running or open; its jobs stay on record."""
-    owned = _changeable(parts, admin, name)
-    page = await parts.database.workloads(
-        WorkloadQuery(instance=name, statuses=_UNFINISHED, limit=1)
-    )
-    if page.entries:
-        raise Conflict(
-            f"Instance {name} has jobs or workloads that have not ended.",
-            CONFLICT,
-            "Cancel them, or wait.",
+    record = _changeable(parts, admin, name)
+    with parts.identity.closing(record):
+        await _tell_scheduler(parts, record)  # on return, what was sent before is saved
+        page = await parts.database.workloads(
+            WorkloadQuery(instance=record.id, statuses=_UNFINISHED, limit=1)
         )
-    await parts.identity.remove(owned)
+        if page.entries:
+            raise Conflict(
+                f"Instance {name} has jobs or workloads that have not ended.",
+                CONFLICT,
+                "Cancel them, or wait.",
+            )
+        await parts.identity.remove(record)
     return nothing()
 
 
@@ -152,57 +159,63 @@ async def remove_role(parts: AnyParts, user: AnyUser, name: str, user_name: str)
     return nothing()
 
 
-def _owned(parts: Parts, user: User, name: str) -> Owned:
-    """The instance, or NotFound: also for who may not know of it."""
+def _instance(parts: Parts, user: User, name: str) -> InstanceRecord:
+    """The instance of this name; NotFound if there is none, or the caller has no role in it."""
     directory = parts.identity.directory
-    found = directory.instances.get(name)
-    if found is None or not (user.admin or directory.role(user.name, name)):
+    record = directory.instance_named(name)
+    if record is None or not (user.admin or directory.role(user.id, record.id)):
         raise NotFound(f"Instance {name} not found.", UNKNOWN_INSTANCE)
-    return found
+    return record
 
 
-def _changeable(parts: Parts, user: User, name: str) -> Owned:
-    owned = _owned(parts, user, name)
-    if owned.declared:
+def _changeable(parts: Parts, user: User, name: str) -> InstanceRecord:
+    record = _instance(parts, user, name)
+    if record.declared:
         raise Conflict(
             f"Instance {name} is declared in the configuration.", CONFLICT, "Change it there."
         )
-    return owned
+    return record
 
 
 def _grantable(parts: Parts, user: User, name: str, user_name: str) -> Grant:
     """The grant that may be changed, of any role if there is none yet."""
     directory = parts.identity.directory
-    _owned(parts, user, name)
-    if not user.admin and directory.role(user.name, name) is not Role.MANAGER:
+    instance = _instance(parts, user, name)
+    if not user.admin and directory.role(user.id, instance.id) is not Role.MANAGER:
         raise Forbidden(
             f"This needs the role manager in instance {name}.",
             NOT_AUTHORIZED,
             "Ask one of its managers, or an administrator.",
         )
-    if user_name not in directory.users:
+    member = directory.user_named(user_name)
+    if member is None:
         raise NotFound(f"User {user_name} not found.", NOT_FOUND)
-    present = directory.grants.get((user_name, name))
+    present = directory.grants.get((member.id, instance.id))
     if present is not None and present.declared:
         raise Conflict(
             f"The role of {user_name} in {name} is declared in the configuration.",
             CONFLICT,
             "Change it there.",
         )
-    return present or Grant(user=user_name, instance=name, role=Role.READER)
+    return present or Grant(user=member.id, instance=instance.id, role=Role.READER)
 
 
-async def change(parts: Parts, owned: Owned, **settings: Any) -> None:
-    """Change some settings of an instance, in the configuration's words."""
-    await _put(parts, _checked(parts, owned.config.model_dump() | settings))
+async def change(parts: Parts, record: InstanceRecord, **settings: Any) -> InstanceRecord:
+    """Change some settings of an instance, in the configuration's words; the changed record.
+
+    Saves it, and lets the scheduler know; the next start mends a crash between the two.
+    """
+    config = _checked(parts, record.config.model_dump() | settings)
+    changed = replace(record, config=config)
+    await parts.identity.put(changed)
+    await _tell_scheduler(parts, changed)
+    return changed
 
 
-async def _put(parts: Parts, owned: Owned) -> None:
-    """Save it, and let the scheduler know; a crash between the two is mended by the next start."""
-    await parts.identity.put(owned)
-    plan = parts.identity.plan(owned.config.plan)
+async def _tell_scheduler(parts: Parts, record: InstanceRecord) -> None:
+    plan = parts.identity.plan(record.config.plan)
     assert plan is not None
-    instance = scheduling.instance(owned.config, plan)
+    instance = scheduling.instance(record, plan)
     since = scheduling.usage_since([instance], parts.clock.now())
     charges = await parts.database.charges(since)
     own = tuple(charge for charge in charges if charge.instance == instance.id)
@@ -220,7 +233,7 @@ def _settings(wish: InstanceChanges) -> dict[str, Any]:
     }
 
 
-def _checked(parts: Parts, values: dict[str, Any]) -> Owned:
+def _checked(parts: Parts, values: dict[str, Any]) -> InstanceConfig:
     try:
         config = InstanceConfig.model_validate(values)
     except ValidationError as error:
@@ -230,27 +243,29 @@ def _checked(parts: Parts, values: dict[str, Any]) -> Owned:
         raise InvalidInput(
             f"There is no plan {config.plan[:64]!r}.", INVALID_REQUEST, f"Use one of {plans}."
         )
-    return Owned(config=config)
+    return config
 
 
-def _told(parts: Parts, user: User, owned: Owned) -> InstanceAnswer:
-    directory, config = parts.identity.directory, owned.config
-    role = directory.role(user.name, config.name)
-    users = [
-        MemberAnswer(name=grant.user, role=grant.role)
-        for (_, instance), grant in sorted(directory.grants.items())
-        if instance == config.name
+def _answer(parts: Parts, user: User, record: InstanceRecord) -> InstanceAnswer:
+    directory, config = parts.identity.directory, record.config
+    role = directory.role(user.id, record.id)
+    members = [
+        MemberAnswer(name=directory.users[grant.user].name, role=grant.role)
+        for grant in directory.grants.values()
+        if grant.instance == record.id
     ]
     return InstanceAnswer(
-        name=config.name,
-        crn=config.crn,
+        name=record.name,
+        crn=record.crn,
         plan=config.plan,
         account=config.account,
         tags=list(config.tags),
         allocation_seconds=config.allocation_s,
         limit_seconds=config.limit_s,
         since=None if config.since is None else wire_time(round(config.since.timestamp() * 1e3)),
-        declared=owned.declared,
+        declared=record.declared,
         role=role,
-        users=users if user.admin or role is Role.MANAGER else None,
+        users=sorted(members, key=lambda member: member.name)
+        if user.admin or role is Role.MANAGER
+        else None,
     )

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from queuebit.api.storage import Storage
 from queuebit.core.events import (
@@ -22,7 +22,7 @@ from queuebit.logs import SEEN
 from queuebit.metrics import Metrics
 from queuebit.store.audit import Entry
 from queuebit.store.faults import is_passing, said
-from queuebit.tenancy import Grant, Key, Owned, User
+from queuebit.tenancy import Grant, InstanceRecord, Key, User
 from queuebit.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -78,11 +78,13 @@ def of_event(event: Event) -> Entry | None:  # noqa: PLR0911 - one for each
             return None
 
 
-def of_thing(thing: Owned | User | Key | Grant, *, gone: bool, new: bool) -> tuple[Entry, ...]:
-    """What is written of a user, key, instance or role that is put, or `gone`."""
-    verb = "remove" if gone else "add" if new else "change"
+def of_thing(
+    thing: InstanceRecord | User | Key | Grant, verb: Literal["add", "change", "remove"]
+) -> tuple[Entry, ...]:
+    """What is written of a user, key, instance or role that is added, changed or removed."""
+    gone = verb == "remove"
     match thing:
-        case Owned(config=config):
+        case InstanceRecord(config=config):
             limit = "none" if config.limit_s is None else f"{config.limit_s:g}"
             told = f"plan={config.plan} account={config.account} limit_s={limit}"
             told += f" allocation_s={config.allocation_s:g}"

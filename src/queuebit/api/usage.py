@@ -42,18 +42,19 @@ async def read_usage(call: AnyCall) -> Response:
     now = call.parts.clock.now()
     rules = rules_of(call)
     since = counts_since(rules, now)
-    used_ms = await call.parts.database.usage_ms(call.instance.name, since, now)
+    begins = max(since, call.instance.created_at)
+    used_ms = await call.parts.database.usage_ms(call.instance.id, since, now)
     limit_ms = rules.limit_ms
     return answer(
         InstanceUsage(
             instance_id=call.instance.crn,
             plan_id=plan_id(call.plan),
-            usage_period=Period(start_time=wire_time(since), end_time=wire_time(now)),
+            usage_period=Period(start_time=wire_time(begins), end_time=wire_time(now)),
             usage_consumed_seconds=whole_seconds(used_ms),
             # The client takes it for time that is left; without a limit ours is a weight only.
             usage_allocation_seconds=None
             if limit_ms is None
-            else round(call.instance.allocation_s),
+            else round(call.instance.config.allocation_s),
             usage_limit_seconds=None if limit_ms is None else round(limit_ms / 1000),
             usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
         )

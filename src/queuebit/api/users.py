@@ -1,15 +1,16 @@
 """Users and their API keys: resources beside IBM's."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from queuebit.api.parts import AnyAdmin, AnyParts, AnyUser, Parts, answer, nothing
-from queuebit.api.problems import CONFLICT, NOT_FOUND
-from queuebit.api.times import wire_time_or_none
+from queuebit.api.parts import AnyAdmin, AnyKey, AnyParts, AnyUser, Parts, answer, nothing
+from queuebit.api.problems import CONFLICT, INVALID_REQUEST, NOT_FOUND
+from queuebit.api.times import Instant, from_wire, wire_time_or_none
 from queuebit.config import NAME
-from queuebit.errors import Conflict, NotFound
+from queuebit.errors import Conflict, InvalidInput, NotFound
 from queuebit.tenancy import Key, Role, User, new_key
 
 router = APIRouter(tags=["Queuebit"])
@@ -41,6 +42,7 @@ class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     label: Label = ""
+    expires: Instant | None = Field(default=None, description="Null: never")
 
 
 class RoleAnswer(BaseModel):
@@ -73,6 +75,8 @@ class KeyAnswer(BaseModel):
     id: str
     label: str
     created: str | None
+    expires: str | None = Field(description="Null: never")
+    made_with: str | None = Field(description="Id of the key that its maker used")
     declared: bool
 
 
@@ -104,19 +108,20 @@ async def read_user(parts: AnyParts, user: AnyUser, name: str) -> Response:
 @router.post("/queuebit/users", status_code=201, response_model=UserAnswer)
 async def add_user(parts: AnyParts, _admin: AnyAdmin, wish: NewUser) -> Response:
     """Add a user, who has no key and no role yet; for administrators."""
-    if wish.name == "me" or wish.name in parts.identity.directory.users:
+    if wish.name == "me" or parts.identity.directory.user_named(wish.name):
         raise Conflict(f"User {wish.name} is there already.", CONFLICT)
-    user = User(name=wish.name, admin=wish.admin, created_at=parts.clock.now())
-    await parts.identity.put(user)
-    told = _told(parts, user)
-    return Response(told.model_dump_json(), status_code=201, media_type="application/json")
+    user = await parts.identity.add(
+        User(id=wish.name, name=wish.name, admin=wish.admin, created_at=parts.clock.now())
+    )
+    body = _told(parts, user).model_dump_json()
+    return Response(body, status_code=201, media_type="application/json")
 
 
 @router.patch("/queuebit/users/{name}", status_code=204)
 async def change_user(parts: AnyParts, admin: AnyAdmin, name: str, wish: UserChanges) -> Response:
     """Make a user an administrator, or no longer; for administrators."""
     user = _changeable(parts, admin, name, losing=not wish.admin)
-    await parts.identity.put(User(name=user.name, admin=wish.admin, created_at=user.created_at))
+    await parts.identity.put(replace(user, admin=wish.admin))
     return nothing()
 
 
@@ -131,29 +136,58 @@ async def remove_user(parts: AnyParts, admin: AnyAdmin, name: str) -> Response:
 async def list_keys(parts: AnyParts, user: AnyUser, name: str) -> Response:
     """List your keys, or anybody's as an administrator; never the keys themselves."""
     whose = _known(parts, user, name)
-    keys = [_key(key) for key in parts.identity.directory.keys_of(whose.name)]
+    keys = [_key(key) for key in parts.identity.directory.keys_of(whose.id)]
     return answer(KeysAnswer(keys=keys), unset=True)
 
 
 @router.post("/queuebit/users/{name}/keys", status_code=201, response_model=NewKeyAnswer)
-async def add_key(parts: AnyParts, user: AnyUser, name: str, wish: NewKey) -> Response:
-    """Make a key for yourself, or for anybody as an administrator; it is shown this once."""
-    whose = _known(parts, user, name)
-    text, key = new_key(whose.name, wish.label, parts.clock.now())
+async def add_key(parts: AnyParts, maker: AnyKey, name: str, wish: NewKey) -> Response:
+    """Make a key for yourself, or for anybody as an administrator; it is shown this once.
+
+    It does not outlive the key that it was made with, if that expires.
+    """
+    user = _known(parts, parts.identity.user(maker), name)
+    expiries = [maker.expires_at, None if wish.expires is None else from_wire(wish.expires)]
+    text, key = new_key(
+        user.id,
+        wish.label,
+        parts.clock.now(),
+        made_with=maker.id,
+        expires_at=min((at for at in expiries if at is not None), default=None),
+    )
+    if key.expired(parts.identity.now_ms()):
+        raise InvalidInput("expires is in the past.", INVALID_REQUEST)
+    keys_max = parts.config.user_keys_max
+    if keys_max and len(parts.identity.directory.keys_of(user.id)) >= keys_max:
+        raise Conflict(
+            f"User {user.name} has {keys_max} API keys, which is the limit.",
+            CONFLICT,
+            "Revoke one that is not used.",
+        )
     await parts.identity.put(key)
-    told = NewKeyAnswer(**_key(key).model_dump(), key=text)
-    return Response(told.model_dump_json(), status_code=201, media_type="application/json")
+    body = NewKeyAnswer(**_key(key).model_dump(), key=text).model_dump_json()
+    return Response(body, status_code=201, media_type="application/json")
 
 
 @router.delete("/queuebit/users/{name}/keys/{key_id}", status_code=204)
-async def revoke_key(parts: AnyParts, user: AnyUser, name: str, key_id: str) -> Response:
-    """Revoke a key, and at once every token that was made from it."""
+async def revoke_key(
+    parts: AnyParts,
+    user: AnyUser,
+    name: str,
+    key_id: str,
+    keep_made: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+) -> Response:
+    """Revoke a key, with its tokens and, as it may have leaked, the keys that were made with it."""
     whose = _known(parts, user, name)
     key = parts.identity.directory.keys.get(key_id)
-    if key is None or key.user != whose.name:
+    if key is None or key.user != whose.id:
         raise NotFound(f"Key {key_id} of user {whose.name} not found.", NOT_FOUND)
     if key.declared:
         raise _declared(f"Key {key_id}")
+    if keep_made:
+        for made in list(parts.identity.directory.keys.values()):
+            if made.made_with == key.id:
+                await parts.identity.put(replace(made, made_with=key.made_with))
     await parts.identity.remove(key)
     return nothing()
 
@@ -162,10 +196,10 @@ def _known(parts: Parts, user: User, name: str) -> User:
     """The user of this name, or NotFound: also for who may not know of them."""
     if name in ("me", user.name):
         return user
-    found = parts.identity.directory.users.get(name)
-    if found is None or not user.admin:
+    known = parts.identity.directory.user_named(name)
+    if known is None or not user.admin:
         raise NotFound(f"User {name} not found.", NOT_FOUND)
-    return found
+    return known
 
 
 def _changeable(parts: Parts, admin: User, name: str, *, losing: bool) -> User:
@@ -173,7 +207,7 @@ def _changeable(parts: Parts, admin: User, name: str, *, losing: bool) -> User:
     user = _known(parts, admin, name)
     if user.declared:
         raise _declared(f"User {user.name}")
-    others = [one for one in parts.identity.directory.users.values() if one.name != user.name]
+    others = [one for one in parts.identity.directory.users.values() if one.id != user.id]
     if losing and user.admin and not any(one.admin for one in others):
         raise Conflict(
             f"User {user.name} is the only administrator.",
@@ -195,11 +229,11 @@ def _told(parts: Parts, user: User) -> UserAnswer:
         declared=user.declared,
         created=wire_time_or_none(user.created_at or None),
         roles=[
-            RoleAnswer(instance=instance, role=grant.role)
-            for (name, instance), grant in sorted(directory.grants.items())
-            if name == user.name
+            RoleAnswer(instance=record.name, role=grant.role)
+            for record in sorted(directory.instances.values(), key=lambda record: record.name)
+            if (grant := directory.grants.get((user.id, record.id)))
         ],
-        keys=len(directory.keys_of(user.name)),
+        keys=len(directory.keys_of(user.id)),
     )
 
 
@@ -208,5 +242,7 @@ def _key(key: Key) -> KeyAnswer:
         id=key.id,
         label=key.label,
         created=wire_time_or_none(key.created_at or None),
+        expires=wire_time_or_none(key.expires_at),
+        made_with=key.made_with,
         declared=key.declared,
     )

@@ -78,7 +78,7 @@ async def explain_job(call: AnyCall, job_id: str) -> Response:
 async def explain_session(call: AnyCall, session_id: str) -> Response:
     """Tell why the next job of a batch or session waits, and when it and the last one are due."""
     stored = await call.parts.database.workload(session_id)
-    if stored is None or stored.record.instance != call.instance.name:
+    if stored is None or stored.record.instance != call.instance.id:
         raise unknown_session(session_id)
     why = await _why(call, session_id, stored.record.state)
     if why is None:

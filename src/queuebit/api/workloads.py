@@ -91,13 +91,13 @@ class WorkloadFilters(BaseModel):
         if self.next and self.previous:
             raise InvalidInput("next and previous exclude each other.", INVALID_REQUEST)
         return WorkloadQuery(
-            instance=call.instance.name,
+            instance=call.instance.id,
             limit=self.limit,
             newest_first=self.sort == "-createdAt",
             after=_place(self.next) if self.next else None,
             before=_place(self.previous) if self.previous else None,
             backend=self.backend,
-            user=call.user.name if self.user else None,
+            user=call.user.id if self.user else None,
             mode=self.mode,
             statuses=frozenset(self.status),
             search=self.search or None,

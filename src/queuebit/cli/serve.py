@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,7 @@ def serve(  # noqa: PLR0913 - each is an option
     )
     if verbose and settings.log_level != "debug":
         settings = settings.model_copy(update={"log_level": "info"})
+    os.umask(0o077)  # what it keeps is nobody else's, whatever the mode of the data folder
     logs.configure(settings.log_format, settings.log_level)
     # They take seconds to import, which no other command should cost.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415

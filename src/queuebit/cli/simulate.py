@@ -148,12 +148,12 @@ def _export(file: Path, data: Path | None, config: Path | None) -> None:
     from queuebit.store.history import read_history  # noqa: PLC0415
 
     settings = load_config(config, data=data)
-    jobs, workloads, owned = read_history(settings.database_url)
+    jobs, workloads, records = read_history(settings.database_url)
     trace = export(
         jobs,
         workloads,
         backends=backends(settings),
-        instances=instances(owned, settings.plans),
+        instances=instances(records, settings.plans),
     )
     write(trace, file)
     typer.echo(f"Wrote {len(jobs)} jobs and {len(workloads)} workloads to {file}.")

@@ -1,5 +1,6 @@
 """`queuebit users` and `queuebit keys`: who may use the service, and with which API keys."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -83,13 +84,14 @@ def list_keys(connection: Connection, *, user: Of = "me", as_json: Json = False)
         print_json(found)
         return
     print_table(
-        ["ID", "Label", "From", "Created"],
+        ["ID", "Label", "From", "Created", "Expires"],
         [
             (
                 key["id"],
                 key["label"],
                 "configuration" if key["declared"] else "service",
                 local_time(key["created"]),
+                local_time(key["expires"]),
             )
             for key in found["keys"]
         ],
@@ -98,9 +100,21 @@ def list_keys(connection: Connection, *, user: Of = "me", as_json: Json = False)
 
 
 @administers
-def add_key(connection: Connection, *, user: Of = "me", label: Label = "") -> None:
+def add_key(
+    connection: Connection,
+    *,
+    user: Of = "me",
+    label: Label = "",
+    days: Annotated[
+        float | None,
+        typer.Option("--days", min=0.001, help="Days until it expires; default: never."),
+    ] = None,
+) -> None:
     """Make and print an API key: the only time that it is shown."""
-    made = connection.post(f"/queuebit/users/{segment(user)}/keys", {"label": label})
+    expires = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    made = connection.post(
+        f"/queuebit/users/{segment(user)}/keys", {"label": label, "expires": expires}
+    )
     typer.echo(f"Key {made['id']}:", err=True)
     typer.echo(made["key"])
 
@@ -111,9 +125,13 @@ def revoke_key(
     *,
     key: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
     user: Of = "me",
+    keep_made: Annotated[
+        bool, typer.Option("--keep-made", help="Keep the keys that were made with it.")
+    ] = False,
 ) -> None:
-    """Revoke an API key, and every token made from it, at once."""
-    connection.change("DELETE", f"/queuebit/users/{segment(user)}/keys/{segment(key)}")
+    """Revoke an API key at once, with its tokens and the keys that were made with it."""
+    path = f"/queuebit/users/{segment(user)}/keys/{segment(key)}"
+    connection.change("DELETE", f"{path}?keep_made=true" if keep_made else path)
     typer.echo(f"Revoked key {key}.")
 
 

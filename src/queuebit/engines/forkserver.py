@@ -1,6 +1,7 @@
 """A process that has imported everything, and forks ready workers from itself.
 
-Run as `python -m queuebit.engines.forkserver FD MODULE FORM LEVEL`; the last two are for its logs.
+Run as `python -m queuebit.engines.forkserver FD MODULE FORM LEVEL NETWORK`: FORM and LEVEL are for
+its logs, and NETWORK is "network" or "no-network".
 It imports MODULE in its only thread (a fork of a process with threads may hang), then obeys the
 control socket FD: eight bytes that say
 which worker to kill, or 0 to fork one, whose pipe comes with them. A worker runs MODULE.main(pipe).
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from queuebit import logs
+from queuebit.engines.isolation import isolate
 from queuebit.engines.pipe import Exit, frame
 
 log = logging.getLogger(__name__)
@@ -186,8 +188,10 @@ def _die_with(server: int) -> None:
 
 def main() -> None:
     """Import the module and serve."""
-    form, level = sys.argv[3:5]
+    form, level, network = sys.argv[3:6]
     logs.configure(form, level)
+    os.umask(0o077)  # results are nobody else's, whatever the mode of their folder
+    isolate(network=network == "network")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which then closes us
     control = socket.socket(fileno=int(sys.argv[1]))
     work = importlib.import_module(sys.argv[2]).main

@@ -20,6 +20,7 @@ from queuebit import memory
 from queuebit.config import BackendConfig
 from queuebit.core.model import Reason, Stage
 from queuebit.engines.forkserver import FORK, REQUEST
+from queuebit.engines.isolation import environment
 from queuebit.engines.pipe import Exit, Hello, Setup, frame, take
 from queuebit.engines.task import (
     CODE_TEMPORARY,
@@ -68,8 +69,15 @@ class ProcessPool:
         memory_bytes: int | None = None,
         log_format: str = "text",
         log_level: str = "warning",
+        network: bool = False,
+        variables: Sequence[str] = (),
     ) -> None:
-        """`memory_bytes`: what each worker may take; None: its share of what is there now."""
+        """`memory_bytes`: what each worker may take; None: its share of what is there now.
+
+        `network` and `variables`: see `isolation`.
+        """
+        self._network = network
+        self._environment = {**ENVIRONMENT, **environment(os.environ, variables)}
         share = memory.available_bytes() * 9 // 10 // workers
         self._setup = Setup(
             backends=tuple(backends),
@@ -228,11 +236,12 @@ class ProcessPool:
         with theirs:
             module = ["-P", "-m", "queuebit.engines.forkserver", fd, self.worker_module]
             forms = [self._setup.log_format, self._setup.log_level]
+            forms.append("network" if self._network else "no-network")
             self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, *module, *forms],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},
+                env={**self._environment, "PYTHONPATH": path},
                 start_new_session=True,  # Ctrl-C in the terminal does not reach it
             )
 

@@ -9,6 +9,7 @@ from queuebit.core.events import JobSubmitted, WorkloadOpened
 from queuebit.core.model import Instance, Mode
 from queuebit.errors import QueuebitError
 from queuebit.simulate.trace import Entry, Trace
+from queuebit.tenancy import InstanceRecord
 
 
 def with_plans(trace: Trace, wish: str, plans: Mapping[str, PlanConfig]) -> Trace:
@@ -39,7 +40,7 @@ def with_plans(trace: Trace, wish: str, plans: Mapping[str, PlanConfig]) -> Trac
 
 def _ruled(instance: Instance, plan: PlanConfig) -> Instance:
     """The instance with the rules of a plan; its share and from when it counts are its own."""
-    rules = scheduling.instance(InstanceConfig(name="any"), plan)
+    rules = scheduling.instance(InstanceRecord(id="any", config=InstanceConfig(name="any")), plan)
     return replace(
         instance,
         limit_ms=rules.limit_ms,

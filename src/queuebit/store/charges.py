@@ -21,7 +21,7 @@ async def load_charges(connection: AsyncConnection, since: int) -> list[Charge]:
 _HOUR = charges.c.at // HOUR_MS
 _BY_HOUR = (
     sa.select(charges.c.instance, _HOUR.label("hour"), sa.func.sum(charges.c.ms).label("ms"))
-    .join(instances, instances.c.name == charges.c.instance, isouter=True)
+    .join(instances, instances.c.id == charges.c.instance, isouter=True)
     .where(
         charges.c.at >= sa.bindparam("since"),
         # In the hour in which an instance's usage begins to count, not all of it does.

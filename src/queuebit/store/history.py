@@ -5,15 +5,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from queuebit.config import InstanceConfig
 from queuebit.core.model import Job, Workload
 from queuebit.errors import QueuebitError
 from queuebit.store.connect import connect
 from queuebit.store.tables import JOB_RECORD, WORKLOAD_RECORD, jobs, workloads
 from queuebit.store.tenants import Tenants
+from queuebit.tenancy import InstanceRecord
 
 
-def read_history(url: str) -> tuple[list[Job], list[Workload], list[InstanceConfig]]:
+def read_history(url: str) -> tuple[list[Job], list[Workload], list[InstanceRecord]]:
     """All jobs, workloads and instances at the SQLAlchemy URL; nothing is changed.
 
     QueuebitError if there is no database, or it is of another version of Queuebit.
@@ -31,7 +31,7 @@ def read_history(url: str) -> tuple[list[Job], list[Workload], list[InstanceConf
         ) from None
 
 
-async def _read(url: str) -> tuple[list[Job], list[Workload], list[InstanceConfig]]:
+async def _read(url: str) -> tuple[list[Job], list[Workload], list[InstanceRecord]]:
     of_jobs = sa.select(*(jobs.c[name] for name in JOB_RECORD)).order_by(jobs.c.seq)
     of_workloads = sa.select(*(workloads.c[name] for name in WORKLOAD_RECORD))
     engines = connect(url)
@@ -40,11 +40,11 @@ async def _read(url: str) -> tuple[list[Job], list[Workload], list[InstanceConfi
             job_rows = (await connection.execute(of_jobs)).all()
             # Read after the jobs: each job's workload is there.
             workload_rows = (await connection.execute(of_workloads)).all()
-        owned = (await Tenants(engines).read()).instances.values()
+        instances = (await Tenants(engines).read()).instances.values()
     finally:
         await engines.dispose()
     return (
         [Job(**row._asdict()) for row in job_rows],
         [Workload(**row._asdict()) for row in workload_rows],
-        [one.config for one in owned],
+        list(instances),
     )
