@@ -343,6 +343,114 @@ def test_an_unknown_layer_is_taken_as_noiseless(run, noisy):
     assert result.metadata["resilience"]["pec"] == {"num_randomizations_scaling": 1.0}
 
 
+def same(one: LayerError, other: LayerError) -> bool:
+    return (
+        one.circuit == other.circuit
+        and one.qubits == other.qubits
+        and (one.error is None) == (other.error is None)
+        and (
+            one.error is None
+            or (
+                one.error.generators == other.error.generators
+                and np.array_equal(one.error.rates, other.error.rates)
+            )
+        )
+    )
+
+
+INJECTIONS = {
+    "pec": pec(layer_noise_learning=LEARNING),
+    "pea": zne("pea", [1, 2, 3], layer_noise_learning=LEARNING),
+}
+
+
+@pytest.mark.parametrize("kind", INJECTIONS)
+def test_the_noise_of_layers_is_told_as_it_was_given(run, noisy, kind):
+    """Also what the circuits have no use for, or what is not known."""
+    swapped = QuantumCircuit(2)
+    swapped.cx(1, 0)
+    gate = QuantumCircuit(3)
+    gate.cx(0, 1)
+    error = PauliLindbladError(PauliList(["ZX", "IY"]), [0.1, 0.02])
+    unknown = LayerError(gate, [4, 2, 3], None)
+    layers = [*model(), LayerError(swapped, [3, 1], error), unknown]
+    options = INJECTIONS[kind] | {"default_precision": 0.2}
+    options = options | {"resilience": options["resilience"] | {"layer_noise_model": layers}}
+
+    result = run("estimator", noisy, [(echoes(), "IIIIZ")], options)
+
+    told = result.metadata["resilience"]["layer_noise_model"]
+    assert len(told) == 3
+    assert all(map(same, told, layers))
+
+
+@pytest.mark.parametrize("kind", INJECTIONS)
+def test_the_noise_of_layers_is_told_as_it_was_learned(run, noisy, kind):
+    options = INJECTIONS[kind] | {"default_precision": 0.2}
+    result = run("estimator", noisy, [(echoes(), "IIIIZ")], options)
+
+    (told,) = result.metadata["resilience"]["layer_noise_model"]
+    gate = QuantumCircuit(2)
+    gate.cx(0, 1)
+    assert (told.circuit, told.qubits) == (gate, [0, 1])
+    assert told.error.rates.sum() == pytest.approx(-15 / 16 * log(1 - LOSS), rel=0.3)
+    again = {**options["resilience"], "layer_noise_model": [told]}
+    other = run("estimator", noisy, [(echoes(), "IIIIZ")], {**options, "resilience": again})
+    assert same(other.metadata["resilience"]["layer_noise_model"][0], told)
+
+
+def test_the_noise_of_layers_is_told_without_qiskit(run_bytes, encode, noisy):
+    options = INJECTIONS["pec"] | {"default_precision": 0.2}
+    params = encode([(echoes(), "IIIIZ")], options, support_qiskit=False)
+
+    (told,) = json.loads(run_bytes("estimator", params, noisy))["metadata"]["resilience"][
+        "layer_noise_model"
+    ]
+
+    assert "cx q[0], q[1];" in told["circuit"]
+    assert told["qubits"] == [0, 1]
+    assert len(told["error"]["generators"]) == len(told["error"]["rates"]) == 15
+
+
+def flip() -> QuantumCircuit:
+    circuit = QuantumCircuit(5)
+    circuit.x(0)
+    return circuit
+
+
+def waiting() -> QuantumCircuit:
+    circuit = QuantumCircuit(5, 1)
+    circuit.measure(2, 0)
+    circuit.delay(160, 0)
+    circuit.x(0)
+    return circuit
+
+
+@pytest.mark.parametrize("learned", [4, 0])
+@pytest.mark.parametrize("kind", INJECTIONS)
+def test_circuits_without_gates_of_two_qubits_have_no_noise_to_mitigate(run, noisy, kind, learned):
+    learning = LEARNING | {"max_layers_to_learn": learned}
+    options = INJECTIONS[kind] | {"default_precision": 0.1}
+    options = options | {"resilience": options["resilience"] | {"layer_noise_learning": learning}}
+    bell = QuantumCircuit(5)
+    bell.sx(0)
+    bell.cx(0, 1)
+    jobs = [[flip()], [waiting()], [QuantumCircuit(5)], [bell, flip(), QuantumCircuit(5)]]
+
+    for circuits in jobs:
+        results = run("estimator", noisy, [(circuit, "IIIIZ") for circuit in circuits], options)
+
+        values = [float(result.data.evs) for result in results]
+        errors = [float(result.data.stds) for result in results]
+        expected = [
+            {"sx": 0, "x": -1, "measure": -1}.get(c.data[0].name if c.data else "", 1)
+            for c in circuits
+        ]
+        assert values == pytest.approx(expected, abs=4.5 * max(0.05, *errors))
+        if len(circuits) == 1:
+            assert results.metadata["resilience"]["layer_noise_model"] == []
+
+
 def test_the_simulators_seed_seeds_everything(run, manila):
     options = zne("gate_folding", [1, 1.5, 2], "linear") | {"simulator": {"seed_simulator": 3}}
     del options["seed_estimator"]

@@ -89,7 +89,7 @@ class Body:
         else:
             inputs = {} if injection is None else injection.inputs()
             drawn, told = self.twirled.draw(own, count, rng, **inputs)
-            if injection is not None and injection.scale < 0:
+            if injection is not None and injection.scale < 0 and injection.noise:
                 odd = np.logical_xor.reduce(told[SIGNS], axis=-1)
                 weights = injection.gamma * np.where(odd, -1.0, 1.0)
         flips = random_flips(pub.flips_shape, rng, twirled=flipped)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit import QuantumCircuit
 from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
+from qiskit_ibm_runtime.results import LayerError
 
 from queuebit.devices.protocol import Experiment
 from queuebit.errors import InvalidInput
@@ -21,8 +23,8 @@ from queuebit.programs.estimator.averages import Outcomes, Pub, average
 from queuebit.programs.estimator.bodies import Body, Draws, Injection
 from queuebit.programs.estimator.readout import Calibration, Scales, random_flips
 from queuebit.programs.estimator.settings import Settings
-from queuebit.programs.learner import layers
-from queuebit.programs.learner.layers import Key, Noise
+from queuebit.programs.learner import layer_errors
+from queuebit.programs.learner.layers import Key, Noise, known_at
 from queuebit.programs.learner.learning import Learned
 from queuebit.programs.wire import codec
 
@@ -43,9 +45,16 @@ class Job:
     num_qubits: int
     by_u3: bool
     """How bases are changed: `readout.turns_by_u3`."""
+    qpy_version: int | None
+    """Of circuits in the result; None: there are none."""
 
-    def draw(self, noise: Noise | None) -> tuple[list[Experiment], "Done"]:
-        """Circuits, and what makes a result of their bits; `noise` is what is known of layers."""
+    def draw(
+        self, noise: Noise | None, layers: list[LayerError] | None
+    ) -> tuple[list[Experiment], "Done"]:
+        """Circuits, and what makes a result of their bits.
+
+        `noise` is what is known of layers, as Paulis to inject; `layers` likewise, for the result.
+        """
         rng = np.random.default_rng(self.settings.seed)
         experiments: list[Experiment] = []
         pubs, drawn = [], []
@@ -69,7 +78,16 @@ class Job:
         calibration = self.calibration(rng)
         if calibration is not None:
             experiments.append(calibration.experiment(self.num_qubits, by_u3=self.by_u3))
-        return experiments, Done(pubs, drawn, calibration, self.settings, self.tagged)
+        done = Done(
+            pubs=pubs,
+            draws=drawn,
+            calibration=calibration,
+            layers=layers,
+            settings=self.settings,
+            tagged=self.tagged,
+            qpy_version=self.qpy_version,
+        )
+        return experiments, done
 
     def outline(self, noise: Noise | None) -> list[Experiment]:
         """What `draw` would make, without values."""
@@ -111,7 +129,7 @@ class Job:
         if not self.settings.injected or noise is None:
             return pub, [None] * len(bodies)
         resilience = self.settings.options.resilience
-        known = layers.known(bodies[0].sites, noise)
+        known = known_at(bodies[0].sites, noise)
         told: dict[str, Any] = {"layer_noise": cancellation.told(bodies[0].sites, known)}
         if self.settings.amplified:
             pub = replace(pub, metadata=pub.metadata | {"resilience": told})
@@ -146,6 +164,8 @@ class Learns:
     learned: Learned
     keys: list[Key]
     """Of the layers, in the order in which they were learned."""
+    gates: list[QuantumCircuit]
+    """Likewise."""
 
     def more(self, bits: Bits) -> tuple[list[Experiment], "Done"]:
         """The second round; InvalidInput if what was learned brings it over a limit."""
@@ -153,10 +173,10 @@ class Learns:
         noise = {key: one.pauli_map for key, one in zip(self.keys, told, strict=True)}
         for broken in self.job.over_limits(noise):
             raise broken
-        return self.job.draw(noise)
+        return self.job.draw(noise, layer_errors.layer_errors(self.gates, told))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What makes a result of bits."""
 
@@ -164,8 +184,11 @@ class Done:
     draws: list[list[Draws]]
     """Per PUB and noise factor."""
     calibration: Calibration | None
+    layers: list[LayerError] | None
+    """Their noise, where it is needed: as it was learned, or as the job brought it."""
     settings: Settings
     tagged: bool
+    qpy_version: int | None
 
     def result(self, bits: Bits, start: datetime, stop: datetime) -> bytes:
         """The job's result as JSON text; when it ran is told only of samples."""
@@ -176,8 +199,13 @@ class Done:
         for pub, draws in zip(self.pubs, self.draws, strict=True):
             outcomes = [_outcomes(pub, draw, left.pop(0)) for draw in draws]
             results.append(self._pub_result(pub, outcomes or [_nothing(pub)], scales))
-        result = PrimitiveResult(results, metadata=self.settings.metadata())
-        return codec.encode(result, tagged=self.tagged)
+        metadata = self.settings.metadata()
+        if self.layers is not None:
+            metadata["resilience"]["layer_noise_model"] = [
+                layer if self.tagged else layer_errors.plain(layer) for layer in self.layers
+            ]
+        result = PrimitiveResult(results, metadata=metadata)
+        return codec.encode(result, tagged=self.tagged, version=self.qpy_version)
 
     def _pub_result(
         self, pub: Pub, outcomes: Sequence[Outcomes], scales: Scales | None

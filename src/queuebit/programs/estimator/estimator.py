@@ -11,6 +11,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Qubit
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit_ibm_runtime.results import LayerError
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
@@ -22,7 +23,7 @@ from queuebit.programs.estimator.estimation import Done, Job, Learns
 from queuebit.programs.estimator.propagated import Propagated, propagated
 from queuebit.programs.estimator.readout import turns_by_u3
 from queuebit.programs.estimator.settings import Settings, settle
-from queuebit.programs.learner import layers, learning
+from queuebit.programs.learner import layer_errors, layers, learning
 from queuebit.programs.learner.layers import Noise
 from queuebit.programs.options import SHOTS_MAX, EstimatorOptions, parse, rep_delay_s, seed_of
 from queuebit.programs.wire import codec
@@ -41,6 +42,8 @@ class Plan:
     device: Qpu
     given: Noise | None = None
     """The noise of layers that the job brought; None: it is learned, if it is needed."""
+    given_layers: list[LayerError] | None = None
+    """Likewise, as it came."""
     learner: learning.Learning | None = None
     """What learns it."""
     propagated: Propagated | None = None
@@ -57,10 +60,12 @@ class Plan:
         if self.propagated is not None:
             return [], self.propagated
         if self.learner is None:
-            return self.job.draw(self._noise())
+            return self.job.draw(self._noise(), self.given_layers)
         rng = np.random.default_rng(self.job.settings.seed)
         experiments, learned = self.learner.experiments(rng)
-        return experiments, Learns(self.job, learned, list(self.to_learn()))
+        chosen = self.to_learn()
+        gates = [layer_errors.gates_of(layer) for layer in chosen.values()]
+        return experiments, Learns(self.job, learned, list(chosen), gates)
 
     def outline(self) -> list[Experiment]:
         """What will run in all rounds, as far as it is known, without parameter values."""
@@ -138,6 +143,7 @@ def plan(text: bytes, device: Qpu) -> Plan:
         tagged=frame.tagged,
         num_qubits=device.num_qubits,
         by_u3=by_u3,
+        qpy_version=_qpy_version(text) if settings.injected else None,
     )
     found = Plan(
         job=job,
@@ -151,6 +157,11 @@ def plan(text: bytes, device: Qpu) -> Plan:
     return found
 
 
+def _qpy_version(text: bytes) -> int:
+    """Of the PUBs' circuits."""
+    return codec.qpy_version(pub[0] for pub in codec.document(text)["pubs"])
+
+
 def _add_noise(plan: Plan) -> None:
     """The noise model that the job brought, or what learns one."""
     if not plan.job.settings.injected:
@@ -159,11 +170,12 @@ def _add_noise(plan: Plan) -> None:
     if resilience.layer_noise_model is not None:
         model = layers.given(resilience.layer_noise_model, plan.device.num_qubits)
         sites = [site for found in plan.job.bodies for site in found[0].sites]
-        plan.given = layers.match({site.key for site in sites}, model)
+        plan.given = layers.match({site.key for site in sites}, layers.told(model))
+        plan.given_layers = model
         return
     chosen = plan.to_learn()
     if not chosen:
-        plan.given = {}
+        plan.given, plan.given_layers = {}, []
         return
     asked = resilience.layer_noise_learning
     plan.learner = learning.Learning(

@@ -6,15 +6,16 @@ noiseless, and is not mitigated (client 0.51, ResilienceOptionsV2).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import PauliLindbladMap
+from qiskit.quantum_info import PauliLindbladMap, PauliList
 from qiskit.transpiler import Target
+from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
 from samplomatic.annotations import InjectNoise
 from samplomatic.utils import get_annotation, undress_box
 
@@ -82,7 +83,7 @@ def to_learn(circuits: Iterable[Sequence[Site]], most: int | None) -> dict[Key, 
     return {key: layers[key] for key in ranked[:most]}
 
 
-def known(found: Sequence[Site], noise: Noise) -> dict[str, PauliLindbladMap]:
+def known_at(found: Sequence[Site], noise: Noise) -> dict[str, PauliLindbladMap]:
     """The noise at each site, by its ref."""
     return {
         site.ref: noise.get(site.key, PauliLindbladMap.identity(len(site.key.qubits)))
@@ -118,13 +119,22 @@ def exponent(noise: PauliLindbladMap) -> float:
     return 4 * float(noise.rates.sum())
 
 
-def given(model: object, num_qubits: int) -> list[tuple[Key, PauliLindbladMap]]:
+def told(model: Iterable[LayerError]) -> list[tuple[Key, PauliLindbladMap]]:
+    """What a noise model tells of layers, but for those whose error is unknown."""
+    return [
+        (Key(_gates(one.circuit, one.qubits), tuple(sorted(one.qubits))), _noise(one))
+        for one in model
+        if one.error is not None
+    ]
+
+
+def given(model: object, num_qubits: int) -> list[LayerError]:
     """The noise model of a job's options: a NoiseLearnerResult, or a list of LayerError."""
     if isinstance(model, Tagged) and model.kind == "NoiseLearnerResult":
         model = model.content.get("data") if isinstance(model.content, dict) else None
     if not isinstance(model, list):
         raise InvalidInput(f"{MODEL}: must be a NoiseLearnerResult or a list of LayerError", 1208)
-    return [told for number, one in enumerate(model) for told in _layer(one, number, num_qubits)]
+    return [_layer(one, number, num_qubits) for number, one in enumerate(model)]
 
 
 def match(keys: Iterable[Key], model: Sequence[tuple[Key, PauliLindbladMap]]) -> Noise:
@@ -156,8 +166,7 @@ def _gates(circuit: QuantumCircuit, physical: Sequence[int]) -> Gates:
     return frozenset(found)
 
 
-def _layer(one: object, number: int, num_qubits: int) -> Iterator[tuple[Key, PauliLindbladMap]]:
-    """The layer of a LayerError, unless its error is unknown."""
+def _layer(one: object, number: int, num_qubits: int) -> LayerError:
     where = f"{MODEL}: layer {number}"
     match one:
         case Tagged("LayerError", {"circuit": QuantumCircuit() as circuit, "qubits": list(qubits)}):
@@ -172,14 +181,11 @@ def _layer(one: object, number: int, num_qubits: int) -> Iterator[tuple[Key, Pau
         raise InvalidInput(
             f"{where}: qubits must be {circuit.num_qubits} different qubits of the backend", 1208
         )
-    if error is None:
-        return
-    order = sorted(qubits)
-    noise = _moved(_error(error, len(qubits), where), qubits, order)
-    yield Key(_gates(circuit, qubits), tuple(order)), noise
+    known = None if error is None else _error(error, circuit.num_qubits, where)
+    return LayerError(circuit, qubits, known)
 
 
-def _error(error: object, num_qubits: int, where: str) -> PauliLindbladMap:
+def _error(error: object, num_qubits: int, where: str) -> PauliLindbladError:
     match error:
         case Tagged(
             "PauliLindbladError",
@@ -189,20 +195,30 @@ def _error(error: object, num_qubits: int, where: str) -> PauliLindbladMap:
         case _:
             raise InvalidInput(f"{where}: its error is not a PauliLindbladError", 1208)
     try:
-        return _map(labels, np.asarray(rates, dtype=np.float64), num_qubits)
+        numbers = np.asarray(rates, dtype=np.float64)
+        _check_error(labels, numbers, num_qubits)
+        none = np.zeros((0, num_qubits), dtype=bool)
+        generators = PauliList(labels) if labels else PauliList.from_symplectic(none, none)
+        return PauliLindbladError(generators, numbers)
     except (TypeError, ValueError, QiskitError) as broken:
         raise InvalidInput(f"{where}: its error cannot be read: {broken}", 1208) from None
 
 
-def _map(labels: list[object], rates: NDArray[np.float64], num_qubits: int) -> PauliLindbladMap:
+def _check_error(labels: list[object], rates: NDArray[np.float64], num_qubits: int) -> None:
     if rates.shape != (len(labels),) or not np.isfinite(rates).all() or (rates < 0).any():
         raise ValueError("rates must be finite numbers, none negative, one per generator")
     for label in labels:
         if not isinstance(label, str) or len(label) != num_qubits or not set("IXYZ") >= set(label):
             raise ValueError(f"generators must be Paulis of {num_qubits} qubits, without phases")
-    return PauliLindbladMap.from_list(
-        list(zip(labels, rates.tolist(), strict=True)), num_qubits=num_qubits
+
+
+def _noise(layer: LayerError) -> PauliLindbladMap:
+    """The layer's error on its qubits in ascending order."""
+    labels = layer.error.generators.to_labels()
+    noise = PauliLindbladMap.from_list(
+        list(zip(labels, layer.error.rates.tolist(), strict=True)), num_qubits=layer.num_qubits
     )
+    return _moved(noise, layer.qubits, sorted(layer.qubits))
 
 
 def _moved(noise: PauliLindbladMap, old: Sequence[int], new: Sequence[int]) -> PauliLindbladMap:

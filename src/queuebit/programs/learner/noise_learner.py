@@ -4,10 +4,6 @@
 sends the layers, under the same program id and with a schema version (`noise_learner_v3`).
 """
 
-import base64
-import io
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,25 +11,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit, qasm3, qpy
-from qiskit_ibm_runtime import RuntimeEncoder
-from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
-from samplomatic.utils import undress_box
+from qiskit import QuantumCircuit
 
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits
 from queuebit.programs.circuits.twirling import twirl_gates
 from queuebit.programs.estimator.bodies import INJECTING
-from queuebit.programs.learner import layers, noise_learner_v3
-from queuebit.programs.learner.learning import Layer, Learned, Learning, Noise, Settings
+from queuebit.programs.learner import layer_errors, layers, noise_learner_v3
+from queuebit.programs.learner.learning import Layer, Learned, Learning, Settings
 from queuebit.programs.options import NoiseLearnerOptions, Twirling, parse, seed_of
 from queuebit.programs.wire import codec
 
 CIRCUITS_MAX = 1_000  # of one job
 GATES_MAX = 100_000  # of a job's circuits; cutting them into layers takes about 0.1 ms each
 VERSION = 2
-QPY_VERSIONS = (13, 17)  # which clients are sure to read: the oldest that we take, and IBM's newest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +57,7 @@ class Plan:
                 exclude={"support_qiskit", "simulator", "experimental"}
             ),
         }
-        gates = [_gates(layer) for layer in self.layers]
+        gates = [layer_errors.gates_of(layer) for layer in self.layers]
         return experiments, Done(
             learned, gates, metadata, self.options.support_qiskit, self.qpy_version
         )
@@ -93,14 +85,9 @@ class Done:
         NoiseLearnerResult: the client's decoder makes one of {"data", "metadata"} (client 0.51).
         """
         del start, stop
-        noise = self.learned.noise(bits)
-        make = _layer_error if self.tagged else _plain
-        told = {
-            "data": [make(*both) for both in zip(self.gates, noise, strict=True)],
-            "metadata": self.metadata,
-        }
-        text = json.dumps(told, cls=_Encoder, version=self.qpy_version, separators=(",", ":"))
-        return text.encode()
+        errors = layer_errors.layer_errors(self.gates, self.learned.noise(bits))
+        data = errors if self.tagged else [layer_errors.plain(error) for error in errors]
+        return codec.text({"data": data, "metadata": self.metadata}, self.qpy_version)
 
 
 def plan(text: bytes, device: Qpu) -> "Plan | noise_learner_v3.Plan":
@@ -122,7 +109,7 @@ def plan(text: bytes, device: Qpu) -> "Plan | noise_learner_v3.Plan":
         options=options,
         rep_delay_s=device.rep_delay_s,
         backend=device.name,
-        qpy_version=_qpy_version(text),
+        qpy_version=codec.qpy_version(codec.document(text)["circuits"]),
     )
 
 
@@ -170,58 +157,3 @@ def _layers(
             raise InvalidInput(f"circuit {number}: {error.message}", error.code) from None
         found.append(layers.sites(twirled))
     return list(layers.to_learn(found, options.max_layers_to_learn).values())
-
-
-def _gates(layer: Layer) -> QuantumCircuit:
-    """The layer's gates on qubits that are numbered as the layer's are, from 0, ascending."""
-    place = {qubit: i for i, qubit in enumerate(sorted(layer.qubits))}
-    circuit = QuantumCircuit(len(place))
-    order = [place[qubit] for qubit in layer.qubits]
-    circuit.compose(undress_box(layer.box).body, order, inplace=True)
-    return circuit
-
-
-def _qpy_version(text: bytes) -> int:
-    """What the job's circuits are written in; of several, the oldest. 13 for OpenQASM."""
-    oldest, newest = QPY_VERSIONS
-    found = [newest]
-    for circuit in json.loads(text)["circuits"]:
-        if isinstance(circuit, str):
-            return oldest
-        packed = base64.b64decode(circuit["__value__"])
-        found.append(zlib.decompressobj().decompress(packed, len("QISKIT") + 1)[-1])
-    return min(found)
-
-
-class _Encoder(RuntimeEncoder):  # type: ignore[misc]  # published without types
-    """The client's encoder, but for the version of QPY."""
-
-    def __init__(self, *args: Any, version: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._version = version
-
-    def default(self, obj: Any) -> Any:
-        if not isinstance(obj, QuantumCircuit):
-            return super().default(obj)
-        written = io.BytesIO()
-        qpy.dump(obj, written, version=self._version)
-        packed = base64.b64encode(zlib.compress(written.getvalue())).decode()
-        return {"__type__": "QuantumCircuit", "__value__": packed}
-
-
-def _layer_error(gates: QuantumCircuit, noise: Noise) -> LayerError:
-    generators = noise.pauli_map.generators().to_pauli_list()
-    error = PauliLindbladError(generators, noise.pauli_map.rates)
-    return LayerError(gates, list(noise.qubits), error)
-
-
-def _plain(gates: QuantumCircuit, noise: Noise) -> dict[str, Any]:
-    """For users without Qiskit."""
-    return {
-        "circuit": qasm3.dumps(gates),
-        "qubits": noise.qubits,
-        "error": {
-            "generators": noise.pauli_map.generators().to_pauli_list().to_labels(),
-            "rates": noise.pauli_map.rates.tolist(),
-        },
-    }

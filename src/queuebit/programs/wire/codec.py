@@ -5,12 +5,16 @@ complex numbers, and refuses every other tag by its name. Results are written by
 public encoder.
 """
 
+import base64
 import io
 import json
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import qiskit.qpy
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.primitives.containers import DataBin, PrimitiveResult
@@ -23,6 +27,7 @@ from queuebit.programs.wire.unpack import Unpacker
 
 # What a noise model is written in (docs/programs.md, resilience.layer_noise_model).
 TAGGED = ("NoiseLearnerResult", "LayerError", "PauliLindbladError", "PauliList")
+QPY_VERSIONS = (13, 17)  # which clients are sure to read: the oldest that we take, and IBM's newest
 # What JSON calls the types of its values.
 _KINDS = {
     dict: "an object",
@@ -66,11 +71,34 @@ def circuit(given: object, where: str, dt: float | None) -> QuantumCircuit:
     return given
 
 
-def encode(result: PrimitiveResult[Any], *, tagged: bool) -> bytes:
-    """A result's JSON text: with tags for Qiskit's client, or plain."""
+def encode(result: PrimitiveResult[Any], *, tagged: bool, version: int | None = None) -> bytes:
+    """A result's JSON text: with tags for Qiskit's client, or plain.
+
+    Circuits in it, if there are any, are in this `version` of QPY.
+    """
     if tagged:
-        return json.dumps(result, cls=_Encoder, separators=(",", ":")).encode()
+        return text(result, version)
     return json.dumps(plain(result), separators=(",", ":"), allow_nan=False).encode()
+
+
+def text(told: object, version: int | None) -> bytes:
+    """JSON text with tags for Qiskit's client; circuits are in this version of QPY."""
+    return json.dumps(told, cls=_Encoder, version=version, separators=(",", ":")).encode()
+
+
+def qpy_version(circuits: Iterable[object]) -> int:
+    """What a job's circuits, as they came, are written in; of several, the oldest.
+
+    So its client can read it. The oldest that there is for OpenQASM.
+    """
+    oldest, newest = QPY_VERSIONS
+    found = [newest]
+    for circuit in circuits:
+        if not isinstance(circuit, dict):
+            return oldest
+        packed = base64.b64decode(circuit["__value__"])
+        found.append(zlib.decompressobj().decompress(packed, len("QISKIT") + 1)[-1])
+    return min(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +157,18 @@ class _Decoder:
 
 
 class _Encoder(RuntimeEncoder):  # type: ignore[misc]  # published without types
-    """The client's encoder, and the field that IBM's schema has beyond it."""
+    """The client's encoder, but for the version of QPY; and IBM's schema has a field beyond it."""
+
+    def __init__(self, *args: Any, version: int | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._version = version
 
     def default(self, obj: Any) -> Any:
+        if isinstance(obj, QuantumCircuit):
+            written = io.BytesIO()
+            qiskit.qpy.dump(obj, written, version=self._version)
+            packed = base64.b64encode(zlib.compress(written.getvalue())).decode()
+            return {"__type__": "QuantumCircuit", "__value__": packed}
         told = super().default(obj)
         if isinstance(obj, DataBin):
             told["__value__"]["field_types"] = [type(field).__name__ for field in obj.values()]
