@@ -12,6 +12,8 @@ from scipy.stats import chi2_contingency
 
 from queuebit.config import BackendConfig
 from queuebit.devices.device import Device, Experiment
+from queuebit.devices.noise import Noise
+from queuebit.devices.planning import Cost, Plan
 
 
 def _device(snapshot: str) -> Device:
@@ -33,6 +35,11 @@ def torino() -> Device:
 @pytest.fixture(scope="session")
 def fez() -> Device:
     return _device("fez")
+
+
+@pytest.fixture(scope="session")
+def boston() -> Device:
+    return _device("boston")
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +110,34 @@ def same_distribution() -> Callable[..., None]:
         assert chi2_contingency(table).pvalue > 1e-4
 
     return check
+
+
+class Twirled(Noise):
+    """What trajectories promise: of each gate's error the diagonal."""
+
+    def error(self, name, qubits):
+        found = super().error(name, qubits)
+        return None if found is None else np.diag(np.diag(found))
+
+
+@pytest.fixture(scope="session")
+def twirled() -> Device:
+    device = Device(BackendConfig(name="fake_manila", snapshot="manila"))
+    device.noise = Twirled(device.target, device.snapshot)
+    return device
+
+
+@pytest.fixture(params=["statevector", "matrix_product_state"])
+def forced(request, monkeypatch) -> Callable[[], str]:
+    """From its call on, everything runs by this method; it returns its name."""
+
+    def force() -> str:
+        monkeypatch.setattr(
+            "queuebit.devices.pieces.plan",
+            lambda task, limits: [
+                Plan(request.param, np.arange(task.rows), [], Cost(0, 0), task.rows, task.shots)
+            ],
+        )
+        return request.param
+
+    return force

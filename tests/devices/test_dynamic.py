@@ -132,7 +132,7 @@ def test_a_while_loop_runs_until_its_condition_fails(manila, one, same_distribut
 
 
 def test_an_endless_while_loop_is_refused(torino, monkeypatch):
-    monkeypatch.setattr("queuebit.devices.exact.LOOP_TURNS", 10)
+    monkeypatch.setattr("queuebit.devices.control.LOOP_TURNS", 10)
     circuit = QuantumCircuit(1, 1)
     with circuit.while_loop((circuit.clbits[0], 0)):
         circuit.x(0)

@@ -9,12 +9,12 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import PTM, DensityMatrix, SparsePauliOp, SuperOp, random_pauli_list
 
 from queuebit.config import BackendConfig
+from queuebit.devices.classical import unit_s
 from queuebit.devices.device import Device, Experiment
 from queuebit.devices.frames import lindblad
 from queuebit.devices.planning import Limits
 from queuebit.devices.propagation import Budget
 from queuebit.devices.protocol import Expectations
-from queuebit.devices.target import unit_s
 from queuebit.errors import InvalidInput
 
 FINE = Budget(max_terms=10_000, atol=1e-13)

@@ -5,43 +5,9 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 
-from queuebit.config import BackendConfig
-from queuebit.devices.device import Device, Experiment
-from queuebit.devices.noise import Noise
-from queuebit.devices.planning import Cost, Plan
+from queuebit.devices.device import Experiment
 from queuebit.devices.reading import read_whole, split
 from queuebit.devices.trajectories import chain_order
-
-
-class Twirled(Noise):
-    """What trajectories promise: of each gate's error the diagonal."""
-
-    def error(self, name, qubits):
-        found = super().error(name, qubits)
-        return None if found is None else np.diag(np.diag(found))
-
-
-@pytest.fixture(scope="module")
-def twirled() -> Device:
-    device = Device(BackendConfig(name="fake_manila", snapshot="manila"))
-    device.noise = Twirled(device.target, device.snapshot)
-    return device
-
-
-@pytest.fixture(params=["statevector", "matrix_product_state"])
-def forced(request, monkeypatch):
-    """Everything runs by this method."""
-
-    def force():
-        monkeypatch.setattr(
-            "queuebit.devices.pieces.plan",
-            lambda task, limits: [
-                Plan(request.param, np.arange(task.rows), [], Cost(0, 0), task.rows, task.shots)
-            ],
-        )
-        return request.param
-
-    return force
 
 
 def entangled() -> QuantumCircuit:

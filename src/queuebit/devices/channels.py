@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit.classical import expr
 from qiskit.circuit.library import get_standard_gate_name_mapping
 
 from queuebit.devices import ptm
+from queuebit.devices.angles import at_rows
+from queuebit.devices.classical import constant_s, unit_s
 from queuebit.devices.noise import Noise
 from queuebit.devices.ptm import Array
 from queuebit.devices.reading import Op
-from queuebit.devices.target import unit_s
 
 Angle = float | NDArray[np.float64]
 """One for all sets of values, or one for each."""
@@ -32,10 +34,11 @@ class Channels:
         values: NDArray[np.float64],
     ) -> None:
         self.noise = noise
-        self._dt = dt
+        self.dt = dt
         self._columns = {parameter: at for at, parameter in enumerate(parameters)}
         self._values = values
         self._ready: dict[int, Array] = {}
+        self._unitaries: dict[str, NDArray[np.complex128]] = {}
 
     def prepare(self, ops: list[Op]) -> None:
         """Build what can be built in bulk: constant z rotations, which are half of all gates."""
@@ -54,7 +57,7 @@ class Channels:
         if ready is not None:
             return ready
         if op.name == "delay":
-            return self._delay(op, loop)
+            return self._delay(op.qubits[0], self.span_s(op, loop))
         if op.name.startswith("reset"):
             return ptm.RESET
         if not op.params:
@@ -67,6 +70,15 @@ class Channels:
         error = self.noise.error(op.name, op.qubits)
         return ideal if error is None else error @ ideal
 
+    def unitary(self, op: Op, loop: Mapping[Parameter, float]) -> NDArray[np.complex128]:
+        """The matrix of a gate without its error, or one for each set of values."""
+        if op.params:
+            return self._matrices(op, [self.angle(parameter, loop) for parameter in op.params])
+        if op.name not in self._unitaries:
+            gate = op.operation or _STANDARD[op.name]
+            self._unitaries[op.name] = np.asarray(gate.to_matrix())
+        return self._unitaries[op.name]
+
     def angle(self, written: Any, loop: Mapping[Parameter, float]) -> Angle:
         """The value of a gate's parameter."""
         if not isinstance(written, ParameterExpression):
@@ -76,21 +88,14 @@ class Channels:
             written = written.bind({parameter: loop[parameter] for parameter in inner})
         if not written.parameters:
             return float(written)
-        if written in self._columns:
-            return self._values[:, self._columns[written]]
-        return self._expression(written)
+        return at_rows(written, self._columns, self._values)
 
-    def _expression(self, written: Any) -> NDArray[np.float64]:
-        used = list(written.parameters)
-        columns = [self._columns[parameter] for parameter in used]
-        slopes = [written.gradient(parameter) for parameter in used]
-        if all(isinstance(slope, float | int) for slope in slopes):
-            # Transpilers write theta / 2 + pi and the like: no need to go through row by row.
-            start = float(written.bind(dict.fromkeys(used, 0.0)))
-            linear: NDArray[np.float64] = start + self._values[:, columns] @ np.array(slopes)
-            return linear
-        rows = self._values[:, columns]
-        return np.array([float(written.bind(dict(zip(used, row, strict=True)))) for row in rows])
+    def span_s(self, op: Op, loop: Mapping[Parameter, float]) -> Angle:
+        """How long a delay lasts, in seconds."""
+        span, unit = op.params[0], op.operation.unit
+        if isinstance(span, expr.Expr):
+            return constant_s(span, self.dt)
+        return self.angle(span, loop) * unit_s(unit, self.dt)
 
     def _matrices(self, op: Op, angles: list[Angle]) -> NDArray[np.complex128]:
         gate = type(op.operation) if op.operation is not None else _STANDARD[op.name].base_class
@@ -99,9 +104,7 @@ class Channels:
         rows = np.stack(np.broadcast_arrays(*angles), axis=-1)
         return np.stack([gate(*row).to_matrix() for row in rows])
 
-    def _delay(self, op: Op, loop: Mapping[Parameter, float]) -> Array:
-        scale = unit_s(op.operation.unit, self._dt)
-        spans = self.angle(op.params[0], loop)
-        if isinstance(spans, float):
-            return self.noise.relaxation(op.qubits[0], spans * scale)
-        return np.stack([self.noise.relaxation(op.qubits[0], span * scale) for span in spans])
+    def _delay(self, qubit: int, spans_s: Angle) -> Array:
+        if isinstance(spans_s, float):
+            return self.noise.relaxation(qubit, spans_s)
+        return np.stack([self.noise.relaxation(qubit, span) for span in spans_s])

@@ -115,5 +115,5 @@ def _known(op: Op) -> bool:
     if op.name in KNOWN:
         return True
     if op.name == "delay":  # by a span that is known before it runs
-        return op.operation.unit != "expr" and not isinstance(op.params[0], ParameterExpression)
+        return not isinstance(op.params[0], ParameterExpression)
     return op.name.startswith(("measure", "reset"))

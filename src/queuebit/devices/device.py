@@ -14,11 +14,21 @@ from queuebit.config import BackendConfig
 from queuebit.core.model import Calibrated
 from queuebit.devices.channels import Channels
 from queuebit.devices.drift import FAULTY_ERROR
+from queuebit.devices.dynamic import Dynamic
 from queuebit.devices.exact import Exact
 from queuebit.devices.isa import Isa
 from queuebit.devices.noise import Noise
 from queuebit.devices.pieces import Piece, cut, surely_all_fits
-from queuebit.devices.planning import Limits, Plan, check_output, default_limits, slices
+from queuebit.devices.planning import (
+    BOND_MAX,
+    TRAJECTORIES,
+    TRUNCATION,
+    Limits,
+    Plan,
+    check_output,
+    default_limits,
+    slices,
+)
 from queuebit.devices.propagation import Budget, Propagation
 from queuebit.devices.protocol import Expectations, Experiment, Readout, Samples
 from queuebit.devices.ptm import GROUND, readings
@@ -26,7 +36,7 @@ from queuebit.devices.reading import Op
 from queuebit.devices.snapshot import Snapshot
 from queuebit.devices.stabilizer import Stabilizer
 from queuebit.devices.target import Wires, build_target
-from queuebit.devices.trajectories import Trajectories, Trajectory
+from queuebit.devices.trajectories import Trajectories, Trajectory, chain_order
 from queuebit.errors import InvalidInput
 
 _NOISE = {
@@ -35,7 +45,6 @@ _NOISE = {
     "statevector": "twirled",
     "matrix_product_state": "twirled",
 }
-_AER = ("statevector", "matrix_product_state")
 
 __all__ = ["Device", "Experiment", "Samples"]
 
@@ -159,10 +168,14 @@ class Device:
             for e in experiments
         ]
         self._singles(work, bits, rng)
+        runs = {
+            "density_matrix": self._exact,
+            "stabilizer": self._stabilizer,
+            **dict.fromkeys(TRAJECTORIES, self._dynamic),
+        }
         for piece in work:
-            if piece.plan is not None and piece.plan.method not in _AER:
-                run = self._stabilizer if piece.plan.method == "stabilizer" else self._exact
-                piece.put(run(piece, piece.plan, rng), bits)
+            if piece.plan is not None and not piece.batched:
+                piece.put(runs[piece.plan.method](piece, piece.plan, rng), bits)
         truncation = self._trajectories(work, bits, rng)
         methods = {piece.plan.method for piece in work if piece.plan is not None}
         methods = methods or {"density_matrix"}
@@ -220,35 +233,40 @@ class Device:
     @staticmethod
     def _exact(piece: Piece, plan: Plan, rng: np.random.Generator) -> NDArray[np.bool_]:
         piece.channels.prepare(piece.part.ops)
-        columns = {bit: column for column, bit in enumerate(piece.part.clbits)}
-        clbits = piece.experiment.circuit.clbits
-        by_bit = {clbits[bit]: column for bit, column in columns.items()}
-        exact = Exact(plan.steps, piece.channels, columns, by_bit)
-        made = np.empty((len(plan.rows), piece.shots, len(columns)), dtype=bool)
+        exact = Exact(plan.steps, piece.channels, piece.columns, piece.by_bit, rng)
+        made = np.empty((len(plan.rows), piece.shots, len(piece.columns)), dtype=bool)
         for first, end in slices(len(plan.rows), plan.rows_at_once):
             for begin, stop in slices(piece.shots, plan.shots_at_once):
-                made[first:end, begin:stop] = exact.run(plan.rows[first:end], stop - begin, rng)
+                made[first:end, begin:stop] = exact.run(plan.rows[first:end], stop - begin)
         return made
 
-    def _stabilizer(self, piece: Piece, plan: Plan, rng: np.random.Generator) -> NDArray[np.bool_]:
-        wide = Stabilizer(piece.part, piece.channels, self.dt, plan.rows)
+    @staticmethod
+    def _stabilizer(piece: Piece, plan: Plan, rng: np.random.Generator) -> NDArray[np.bool_]:
+        wide = Stabilizer(piece.part, piece.channels, plan.rows)
         return wide.run(piece.shots, plan.shots_at_once, rng)
+
+    @staticmethod
+    def _dynamic(piece: Piece, plan: Plan, rng: np.random.Generator) -> NDArray[np.bool_]:
+        part, order = piece.part, chain_order([piece.part])
+        own = Dynamic(part, order, plan.method, piece.channels, piece.columns, piece.by_bit, rng)
+        return own.run(plan.rows, piece.shots, plan.shots_at_once)
 
     def _trajectories(
         self, work: list[Piece], bits: list[NDArray[np.bool_]], rng: np.random.Generator
     ) -> dict[str, Any]:
         """JSON: what was cut off, where something may have been."""
         truncation = {}
-        for method in _AER:
+        for method in TRAJECTORIES:
             chosen = [p for p in work if p.plan is not None and p.plan.method == method]
-            if not chosen:
+            if chosen and method == "matrix_product_state":
+                truncation.update({"bond_dimension_max": BOND_MAX, "threshold": TRUNCATION})
+            batch = [(p, p.plan.rows) for p in chosen if p.batched and p.plan is not None]
+            if not batch:
                 continue
-            runs = [
-                Trajectory(p.experiment.circuit, p.part, p.values, p.shots, rng) for p in chosen
-            ]
+            runs = [Trajectory(p.channels, p.part, rows, p.shots, rng) for p, rows in batch]
             seed = int(rng.integers(2**31))
-            aer = Trajectories(self.noise, self.dt, method)
-            for piece, made in zip(chosen, aer.run(runs, seed), strict=True):
+            aer = Trajectories(self.noise, method)
+            for (piece, _), made in zip(batch, aer.run(runs, seed), strict=True):
                 piece.put(made, bits)
             truncation.update(aer.truncation)
         return truncation

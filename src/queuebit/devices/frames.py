@@ -8,6 +8,7 @@ import stim
 from numpy.typing import NDArray
 from pauli_prop.propagation import NoisyRotationGates
 from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterExpression
 
 from queuebit.devices import ptm
 from queuebit.devices.channels import Channels
@@ -166,7 +167,7 @@ def _unitary(ops: list[Op]) -> Iterator[Op]:
             continue
         if again:
             raise _refusal("a measurement before other operations", op.qubits)
-        fixed = op.name != "delay" or isinstance(op.params[0], int | float)
+        fixed = op.name != "delay" or not isinstance(op.params[0], ParameterExpression)
         if not fixed or (op.name != "delay" and op.name not in KNOWN):
             raise _refusal(op.name, op.qubits)
         begun.update(op.qubits)

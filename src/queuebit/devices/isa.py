@@ -9,7 +9,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Bit, Parameter, ParameterExpression
 from qiskit.transpiler import Target
 
-from queuebit.devices.target import CONTROL_FLOW, RZZ_BOUNDS, Wires, unit_s
+from queuebit.devices.classical import delay_s
+from queuebit.devices.target import CONTROL_FLOW, RZZ_BOUNDS, Wires
 
 # The client's own text for code 1517, so that people find what they know (semantics 6.3).
 ADVICE = (
@@ -178,7 +179,7 @@ class Isa:
             if name == "barrier":
                 end = start
             elif name == "delay":
-                end = start + self._delay_s(one.operation)
+                end = start + (delay_s(one.operation, self._dt) or 0.0)
             elif name in CONTROL_FLOW:
                 at = [places[bit] for bit in one.qubits]
                 end = start + self._control_s(one.operation, at)
@@ -198,9 +199,3 @@ class Isa:
             indices = operation.params[0]
             return longest * (len(indices) if hasattr(indices, "__len__") else 1)
         return longest
-
-    def _delay_s(self, operation: Any) -> float:
-        span = operation.params[0]
-        if not isinstance(span, int | float) or operation.unit == "expr":
-            return 0.0
-        return span * unit_s(operation.unit, self._dt)

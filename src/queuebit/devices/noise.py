@@ -7,9 +7,11 @@ seconds; one entry here takes microseconds, and tests hold the two together to 1
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit.circuit import Gate
 from qiskit.transpiler import Target
 
@@ -79,6 +81,22 @@ class Noise:
             _chance(known.get("prob_meas1_prep0", either)),
             _chance(known.get("prob_meas0_prep1", either)),
         )
+
+    def misread(
+        self,
+        true: NDArray[np.bool_],
+        measured: Sequence[tuple[int, str]],
+        rng: np.random.Generator,
+    ) -> NDArray[np.bool_]:
+        """What is recorded of `true` outcomes, shape (..., n).
+
+        `measured` has the qubit and the instruction's name of each of the n.
+        """
+        chances = [self.readout(qubit, name) for qubit, name in measured]
+        p01, p10 = np.array(chances, dtype=np.float32).reshape(-1, 2).T
+        drawn = rng.random(true.shape, dtype=np.float32)
+        recorded: NDArray[np.bool_] = true ^ (drawn < np.where(true, p10, p01))
+        return recorded
 
     def duration_s(self, name: str, qubits: Wires) -> float:
         """Seconds that the instruction takes; 0 where the snapshot does not say."""

@@ -39,7 +39,7 @@ def steps(ops: list[Op], *, early: bool) -> list[Step]:
 
 
 def _wires(op: Op) -> list[Hashable]:
-    return [*op.qubits, *[~bit for bit in op.clbits], *op.variables]
+    return [*op.qubits, *[~bit for bit in op.clbits], *op.others]
 
 
 def _narrow(ops: list[Op]) -> list[Op]:

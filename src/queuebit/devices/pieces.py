@@ -6,11 +6,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Clbit, ControlFlowOp, ParameterExpression, Qubit
+from qiskit.circuit import Bit, Clbit, ControlFlowOp, ParameterExpression, Qubit
 
 from queuebit.devices.channels import Channels
 from queuebit.devices.clifford import is_clifford
-from queuebit.devices.planning import Limits, Plan, Task, plan, surely_fits
+from queuebit.devices.planning import TRAJECTORIES, Limits, Plan, Task, plan, surely_fits
 from queuebit.devices.protocol import Experiment
 from queuebit.devices.reading import CLASSICAL, Op, Part, read_whole, split
 from queuebit.errors import InvalidInput
@@ -37,10 +37,20 @@ class Piece:
         return len(one.values) * one.shots if self.repeated else one.shots
 
     @property
-    def values(self) -> NDArray[np.float64]:
-        """The sets of values that it really runs."""
-        assert self.plan is not None
-        return self.experiment.values[self.plan.rows]
+    def columns(self) -> dict[int, int]:
+        """Column of each of the part's classical bits in what its run makes."""
+        return {bit: column for column, bit in enumerate(self.part.clbits)}
+
+    @property
+    def by_bit(self) -> dict[Bit, int]:
+        """Likewise, by the bit itself."""
+        clbits = self.experiment.circuit.clbits
+        return {clbits[bit]: column for bit, column in self.columns.items()}
+
+    @property
+    def batched(self) -> bool:
+        """Whether it runs together with other pieces, in one call of Aer."""
+        return self.plan is not None and self.plan.method in TRAJECTORIES and self.part.fixed
 
     def put(self, made: NDArray[np.bool_], bits: Sequence[NDArray[np.bool_]]) -> None:
         """What its run made, into the `bits` of all experiments, (n, shots, num_clbits) each."""
@@ -101,8 +111,9 @@ def surely_all_fits(one: Experiment, limits: Limits) -> bool:
 
 def _has_parameters(op: Op) -> bool:
     if isinstance(op.operation, ControlFlowOp):
-        return any(block.num_parameters for block in op.operation.blocks)
-    return any(isinstance(value, ParameterExpression) for value in op.params)
+        loop = {op.operation.params[1]} if op.name == "for_loop" else set()
+        return any(set(block.parameters) - loop for block in op.operation.blocks)
+    return any(isinstance(value, ParameterExpression) and value.parameters for value in op.params)
 
 
 def _is_single(part: Part) -> bool:

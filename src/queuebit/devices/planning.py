@@ -35,6 +35,9 @@ VECTOR_QUBITS = 40
 """A state vector of so many is beyond any memory."""
 BOND_BITS = 6
 BOND_MAX = 2**BOND_BITS
+TRUNCATION = 1e-6
+"""Weight of a bond's smallest parts that may be cut off."""
+TRAJECTORIES = ("statevector", "matrix_product_state")
 DRAWING_BYTES = 5
 """For each bit while it is drawn: a random number of 4 bytes and the outcome."""
 COPIES = 4
@@ -47,6 +50,8 @@ FRAME_BYTES = 16
 """For each measured bit of a stabilizer circuit while its readout error is drawn."""
 FRAMES_MAX = 2**14
 """Shots of a stabilizer circuit at once; more are not faster."""
+SHOTS_MAX = 1024
+"""Shots of a dynamic part at once; more are not faster."""
 OUTCOME_BYTES = 800
 """For each trajectory: its outcome as Aer gives it, a text in a dictionary."""
 
@@ -163,11 +168,12 @@ def _general(task: Task, rows: NDArray[np.intp], limits: Limits) -> Plan:
     """The fastest of the methods that can run any part."""
     best = _exact(task, rows, limits)
     found = [] if best is None else [best]
-    found += [
-        Plan(method, rows, [], cost, len(rows), task.shots)
-        for method, cost in _trajectories(task.part, len(rows), task.shots).items()
-        if cost.memory_bytes <= limits.memory_bytes
-    ]
+    for method, (cost, each) in _trajectories(task.part, len(rows), task.shots).items():
+        # One shot at a time in memory, or, where each goes its own way, as many as there is room.
+        room = limits.memory_bytes - cost.memory_bytes
+        at_once = max(1, min(len(rows) * task.shots, SHOTS_MAX, room // each + 1))
+        if room >= 0:
+            found.append(Plan(method, rows, [], cost, len(rows), at_once))
     found = [one for one in found if one.cost.seconds <= limits.seconds]
     if not found:
         raise _refusal(task, len(rows), limits)
@@ -256,8 +262,9 @@ def _inside(operation: Any) -> tuple[int, int]:
     return count * rounds, measured * rounds
 
 
-def _trajectories(part: Part, rows: int, shots: int) -> dict[str, Cost]:
-    qubits = len(part.qubits)
+def _trajectories(part: Part, rows: int, shots: int) -> dict[str, tuple[Cost, int]]:
+    """By method what all shots cost, one after the other, and the bytes of the state of one."""
+    qubits = max(1, len(part.qubits))
     pairs = 0
     count = 0
     for op in part.ops:
@@ -269,9 +276,11 @@ def _trajectories(part: Part, rows: int, shots: int) -> dict[str, Cost]:
     bond = 2.0 ** min(qubits // 2, pairs / qubits, BOND_BITS)
     chain = (runs + 1) * (count * SHOT_STEP_S * 2 + pairs * BOND_S * bond**2)
     outcomes = _outcome_bytes(runs, len(part.clbits))
-    found = {"matrix_product_state": Cost(chain, int(64 * qubits * bond**2) + outcomes)}
+    each = int(64 * qubits * bond**2)
+    found = {"matrix_product_state": (Cost(chain, each + outcomes), each)}
     if qubits < VECTOR_QUBITS:
-        found["statevector"] = _vector_cost(qubits, count, runs, len(part.clbits))
+        vector = _vector_cost(qubits, count, runs, len(part.clbits))
+        found["statevector"] = (vector, 16 << qubits)
     return found
 
 
@@ -290,9 +299,9 @@ def _outcome_bytes(runs: int, bits: int) -> int:
 def _refusal(task: Task, rows: int, limits: Limits) -> InvalidInput:
     part = task.part
     exact = _exact_cost(steps(part.ops, early=True), 1, 1)
-    found = _trajectories(part, rows, task.shots)
-    fitting = [one for one in found.values() if one.memory_bytes <= limits.memory_bytes]
-    fastest = min(fitting or found.values(), key=lambda one: one.seconds)
+    found = [cost for cost, _ in _trajectories(part, rows, task.shots).values()]
+    fitting = [one for one in found if one.memory_bytes <= limits.memory_bytes]
+    fastest = min(fitting or found, key=lambda one: one.seconds)
     some = f" {rows} of its" if rows < task.rows else ""
     where = f" (at{some} {task.rows} sets of values)" if task.rows > 1 else ""
     joined = sum(len(op.qubits) > 1 for op in part.ops)

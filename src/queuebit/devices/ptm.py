@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-_PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+SINGLE = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+"""The Paulis I, X, Y, Z."""
 # Signs by which Paulis i and j commute (1) or not (-1).
 _COMMUTE = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=float)
 
@@ -26,7 +27,7 @@ def paulis(num_qubits: int) -> NDArray[np.complex128]:
     """All Paulis on `num_qubits`, shape (4**n, 2**n, 2**n)."""
     found = np.ones((1, 1, 1), dtype=complex)
     for _ in range(num_qubits):
-        grown = np.einsum("iab,jcd->ijacbd", found, _PAULIS)
+        grown = np.einsum("iab,jcd->ijacbd", found, SINGLE)
         side = grown.shape[2] * grown.shape[3]
         found = grown.reshape(-1, side, side)
     return found

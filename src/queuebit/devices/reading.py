@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import Bit, ControlFlowOp, Store
+from qiskit.circuit import (
+    Bit,
+    ClassicalRegister,
+    Clbit,
+    ControlFlowOp,
+    Delay,
+    ParameterExpression,
+    Store,
+)
 from qiskit.circuit.classical import expr
 
 from queuebit.devices.target import Wires
@@ -21,8 +29,9 @@ class Op:
     params: Sequence[Any]
     operation: Any = None
     """The Qiskit object, for control flow, stores and gates that are not standard."""
-    variables: tuple[Any, ...] = ()
-    """Real-time variables that a control-flow operation or a store reads or writes."""
+    others: tuple[Any, ...] = ()
+    """What control flow or a store reads or writes besides: real-time variables, and, as ~index,
+    classical bits that are not among `clbits`."""
 
 
 @dataclass(slots=True)
@@ -37,6 +46,13 @@ class Part:
     def dynamic(self) -> bool:
         """Whether something in it depends on what was measured."""
         return any(op.operation is not None and op.name in CLASSICAL for op in self.ops)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing decides and every delay has one length: a circuit for any simulator."""
+        return not self.dynamic and not any(
+            isinstance(op.params[0], ParameterExpression) for op in self.ops if op.name == "delay"
+        )
 
     @property
     def alone(self) -> bool:
@@ -68,7 +84,7 @@ def read(circuit: QuantumCircuit, qubits: dict[Bit, int], clbits: dict[Bit, int]
             yield Op(name, at, to, one.params, one.operation if name == "delay" else None)
         else:
             operation = one.operation
-            yield Op(name, at, to, one.params, operation, tuple(_variables(operation)))
+            yield Op(name, at, to, one.params, operation, tuple(_others(operation, clbits, to)))
 
 
 def read_whole(circuit: QuantumCircuit) -> list[Op]:
@@ -90,7 +106,7 @@ def split(ops: Iterable[Op]) -> list[Part]:
 
     kept = []
     for op in ops:
-        wires = [*op.qubits, *[~c for c in op.clbits], *op.variables]
+        wires = [*op.qubits, *[~c for c in op.clbits], *op.others]
         for wire in wires:
             above.setdefault(wire, wire)
         first = root(wires[0]) if wires else None
@@ -108,24 +124,44 @@ def split(ops: Iterable[Op]) -> list[Part]:
     return list(parts.values())
 
 
-def _variables(operation: Any) -> set[Any]:
-    """Real-time variables in an operation, told apart by themselves (qiskit expr.Var)."""
-    if isinstance(operation, Store):
-        return set(_of_expression(operation.lvalue)) | set(_of_expression(operation.rvalue))
-    if not isinstance(operation, ControlFlowOp):
-        return set()
-    return set().union(*(block.iter_captured_vars() for block in operation.blocks)) | {
-        variable for condition in _conditions(operation) for variable in _of_expression(condition)
-    }
+def reads(operation: Any) -> Iterator[Any]:
+    """Every variable, bit and register that a condition, a switch's target or a store names.
 
-
-def _conditions(operation: Any) -> Iterator[Any]:
+    Of the operation itself: blocks bring their own bits.
+    """
+    for node in expressions(operation):
+        for var in expr.iter_vars(node):
+            yield var if var.standalone else var.var
     for name in ("condition", "target"):
         found = getattr(operation, name, None)
-        if found is not None and not isinstance(found, tuple | list):
+        if isinstance(found, tuple):
+            yield found[0]
+        elif isinstance(found, Clbit | ClassicalRegister):
             yield found
 
 
-def _of_expression(node: Any) -> Iterator[Any]:
-    if isinstance(node, expr.Expr):
-        yield from (var for var in expr.iter_vars(node) if var.standalone)
+def expressions(operation: Any) -> Iterator[expr.Expr]:
+    """The classical expressions of an operation, without those in its blocks."""
+    if isinstance(operation, Store):
+        yield from (operation.lvalue, operation.rvalue)
+    elif isinstance(operation, Delay) and isinstance(operation.duration, expr.Expr):
+        yield operation.duration
+    for name in ("condition", "target"):
+        found = getattr(operation, name, None)
+        if isinstance(found, expr.Expr):
+            yield found
+
+
+def _others(operation: Any, clbits: dict[Bit, int], among: Wires) -> set[Any]:
+    found: set[Any] = set()
+    for where in reads(operation):
+        if isinstance(where, Clbit):
+            found.add(~clbits[where])
+        elif isinstance(where, ClassicalRegister):
+            found.update(~clbits[bit] for bit in where)
+        else:
+            found.add(where)
+    if isinstance(operation, ControlFlowOp):
+        for block in operation.blocks:
+            found.update(block.iter_captured_vars())
+    return found.difference([~bit for bit in among])

@@ -18,7 +18,7 @@ from queuebit.devices.channels import Channels
 from queuebit.devices.clifford import KNOWN, TURNS, Gate, Quarters, quarters
 from queuebit.devices.planning import slices
 from queuebit.devices.reading import Op, Part
-from queuebit.devices.target import Wires, unit_s
+from queuebit.devices.target import Wires
 
 _DIGITS = 12  # of an error's chance; rarer ones are left out
 _SEED_MAX = 2**63
@@ -29,12 +29,9 @@ _STIM_ORDER = {1: np.arange(4), 2: np.arange(16).reshape(4, 4).T.ravel()}
 class Stabilizer:
     """One part, at sets of values at which it is Clifford."""
 
-    def __init__(
-        self, part: Part, channels: Channels, dt: float | None, rows: NDArray[np.intp]
-    ) -> None:
+    def __init__(self, part: Part, channels: Channels, rows: NDArray[np.intp]) -> None:
         self._part = part
         self._channels = channels
-        self._dt = dt
         self._rows = rows
         self._place = {qubit: at for at, qubit in enumerate(part.qubits)}
         self._moments = _Moments()
@@ -48,16 +45,15 @@ class Stabilizer:
         last = {columns[op.clbits[0]]: op for op in self._part.ops if op.clbits}
         records = self._moments.records()
         at = [records[id(op)] for op in last.values()]
-        chances = [self._channels.noise.readout(op.qubits[0], op.name) for op in last.values()]
-        wrong = np.array(chances, dtype=np.float32).reshape(-1, 2)
+        measured = [(op.qubits[0], op.name) for op in last.values()]
         bits = np.zeros((len(self._rows), shots, len(columns)), dtype=bool)
         segments = self._moments.segments()
         for row, made in enumerate(bits):
             sampler = _joined(segments, row).compile_sampler(seed=int(rng.integers(_SEED_MAX)))
             for start, stop in slices(shots, shots_at_once):
                 true = sampler.sample(stop - start)[:, at]
-                drawn = rng.random(true.shape, dtype=np.float32)
-                made[start:stop, list(last)] = true ^ (drawn < np.where(true, *wrong.T[::-1]))
+                read = self._channels.noise.misread(true, measured, rng)
+                made[start:stop, list(last)] = read
         return bits
 
     def _add(self, op: Op) -> None:
@@ -68,8 +64,7 @@ class Stabilizer:
         elif op.name.startswith("reset"):
             self._moments.gate("R", wires)
         elif op.name == "delay":
-            seconds = float(op.params[0]) * unit_s(op.operation.unit, self._dt)
-            chances = ptm.pauli_probabilities(noise.relaxation(op.qubits[0], seconds))
+            chances = ptm.pauli_probabilities(self._channels.of(op, {}))
             self._moments.noise(wires, chances)
         else:
             for piece in KNOWN[op.name]:

@@ -11,7 +11,6 @@ from qiskit.transpiler import InstructionProperties, Target
 
 from queuebit.devices.configuration import NON_UNITARY
 from queuebit.devices.snapshot import Json, Snapshot
-from queuebit.errors import InvalidInput
 
 Wires = tuple[int, ...]
 
@@ -23,16 +22,6 @@ CONTROL_FLOW = {
 }
 RZZ_BOUNDS = (0.0, math.pi / 2)  # semantics 6.3: "rzz angle in [0, pi/2]"
 _SI = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "GHz": 1e9, "MHz": 1e6, "Hz": 1.0}
-_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
-
-
-def unit_s(unit: str, dt: float | None) -> float:
-    """Seconds of a delay's unit; stretches, which only a compiler could fix, are refused."""
-    if unit == "dt" and dt is not None:
-        return dt
-    if unit not in _UNITS:
-        raise InvalidInput(f"a delay in {unit!r} is not supported", code=1517)
-    return _UNITS[unit]
 
 
 def in_si(entries: list[Json]) -> dict[str, float]:

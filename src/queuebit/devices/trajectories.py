@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import Clbit, ControlFlowOp, Delay, Instruction, Measure, Qubit, Reset
+from qiskit.circuit import Instruction, Measure, Parameter, ParameterExpression, Reset
 from qiskit.circuit.library import IGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import pauli_basis
 
+from queuebit.devices.channels import Angle, Channels
 from queuebit.devices.noise import Noise
-from queuebit.devices.planning import BOND_MAX
+from queuebit.devices.planning import BOND_MAX, TRUNCATION
 from queuebit.devices.reading import Op, Part
-from queuebit.devices.target import unit_s
-from queuebit.errors import InvalidInput, ServiceFault
+from queuebit.errors import ServiceFault
 
 _STANDARD = get_standard_gate_name_mapping()
-_TRUNCATION = 1e-6
 _PROBES = 4  # shots that tell how much a matrix product state loses
 _PROBED = 64  # of so many there is one
 _LOG_MAX = 2**25  # characters
@@ -37,22 +36,33 @@ _RARE = 1e-9  # Pauli errors that are less likely are left out
 class Trajectory:
     """One part to run."""
 
-    circuit: QuantumCircuit
-    """The outermost circuit that it is a part of."""
+    channels: Channels
     part: Part
-    values: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    """Which sets of values."""
     shots: int
     rng: np.random.Generator
 
 
-class Trajectories:
-    """All parts of a job that run by one method, in one call of the simulator."""
+@dataclass(slots=True)
+class _Built:
+    """A part as Aer's circuit."""
 
-    def __init__(self, noise: Noise, dt: float | None, method: str) -> None:
+    circuit: QuantumCircuit
+    binds: dict[Parameter, list[float]]
+    """A parameter for each expression in it, and its values at the part's sets of values."""
+
+
+class Trajectories:
+    """All parts of a job that run by one method and decide nothing, in one call of the simulator.
+
+    Readout errors change what is recorded and never the state, so they come last.
+    """
+
+    def __init__(self, noise: Noise, method: str) -> None:
         from qiskit_aer.noise import NoiseModel  # noqa: PLC0415 - slow, and most jobs need no Aer
 
         self._noise = noise
-        self._dt = dt
         self._method = method
         self._model = NoiseModel(basis_gates=[*_STANDARD])
         self._added: set[tuple[str, tuple[int, ...]]] = set()
@@ -67,92 +77,87 @@ class Trajectories:
         self._place = {
             qubit: at for at, qubit in enumerate(chain_order([one.part for one in work]))
         }
-        circuits = [self._build(one.circuit, one.part) for one in work]
-        binds = []
-        for one, circuit in zip(work, circuits, strict=True):
-            columns = {p: at for at, p in enumerate(one.circuit.parameters)}
-            binds.append({p: one.values[:, columns[p]].tolist() for p in circuit.parameters})
+        built = [self._build(one) for one in work]
         # One thread: the service runs a process per core, and more threads would change the bits.
         simulator = AerSimulator(
             method=self._method,
             noise_model=self._model,
             max_parallel_threads=1,
             matrix_product_state_max_bond_dimension=BOND_MAX,
-            matrix_product_state_truncation_threshold=_TRUNCATION,
+            matrix_product_state_truncation_threshold=TRUNCATION,
         )
         if self._method == "matrix_product_state":
             probes = max(1, min([_PROBES, *[one.shots // _PROBED for one in work]]))
             # Of the largest, which most likely loses most.
             at = max(range(len(work)), key=lambda at: len(work[at].part.ops))
-            self.truncation = _truncation(simulator, circuits[at], binds[at], seed, probes)
+            self.truncation = _truncation(simulator, built[at], seed, probes)
         bits: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)] * len(work)
         for shots in sorted({one.shots for one in work}):
             members = [at for at, one in enumerate(work) if one.shots == shots]
-            chosen, bound = [circuits[at] for at in members], [binds[at] for at in members]
+            bound = [built[at].binds for at in members]
             extra = {"parameter_binds": bound} if any(bound) else {}
-            answer = simulator.run(chosen, shots=shots, seed_simulator=seed, **extra).result()
+            circuits = [built[at].circuit for at in members]
+            answer = simulator.run(circuits, shots=shots, seed_simulator=seed, **extra).result()
             if not answer.success:
                 raise ServiceFault(f"the simulation failed: {answer.status}")
             results = iter(answer.results)
             for at in members:
-                one = work[at]
-                counts = (
-                    [next(results).data.counts for _ in one.values]
-                    if binds[at]
-                    else [next(results).data.counts]
-                )
-                width = len(one.part.clbits)
-                bits[at] = np.stack([_expand(count, width, one.rng) for count in counts])
+                sets = len(work[at].rows) if built[at].binds else 1
+                counts = [next(results).data.counts for _ in range(sets)]
+                bits[at] = self._recorded(work[at], counts)
         return bits
 
-    def _build(self, whole: QuantumCircuit, part: Part) -> QuantumCircuit:
+    def _recorded(self, one: Trajectory, counts: Sequence[dict[str, int]]) -> NDArray[np.bool_]:
+        """What is read where each outcome came so often; a set of values each, or one for all."""
+        width = len(one.part.clbits)
+        repeats = len(one.rows) // len(counts)
+        true = np.stack(
+            [_expand(count, width, one.rng) for count in counts for _ in range(repeats)]
+        )
+        columns = {bit: at for at, bit in enumerate(one.part.clbits)}
+        # A bit that is measured more than once keeps what came last.
+        last = {columns[op.clbits[0]]: op for op in one.part.ops if op.clbits}
+        measured = [(op.qubits[0], op.name) for op in last.values()]
+        true[..., list(last)] = self._noise.misread(true[..., list(last)], measured, one.rng)
+        return true
+
+    def _build(self, one: Trajectory) -> _Built:
         """The part on the union of all parts' qubits, with the bits that it has."""
-        qubits = [Qubit() for _ in self._place]
-        clbits = [whole.clbits[at] for at in part.clbits]
-        circuit = QuantumCircuit(qubits, clbits)
-        inside = set(clbits)
-        for register in whole.cregs:
-            if inside.issuperset(register):
-                circuit.add_register(register)
-        for variable in whole.iter_declared_vars():
-            circuit.add_uninitialized_var(variable)
-        for op in part.ops:
-            self._append(circuit, op, [whole.clbits[at] for at in op.clbits])
-        return circuit
+        circuit = QuantumCircuit(len(self._place), len(one.part.clbits))
+        columns = {bit: at for at, bit in enumerate(one.part.clbits)}
+        parameters: dict[ParameterExpression, Parameter] = {}
+        for op in one.part.ops:
+            if (made := self._made(op, one.channels, parameters)) is not None:
+                places = [self._place[qubit] for qubit in op.qubits]
+                circuit.append(made, places, [columns[bit] for bit in op.clbits])
+        binds = {
+            parameter: np.asarray(one.channels.angle(written, {}))[one.rows].tolist()
+            for written, parameter in parameters.items()
+        }
+        return _Built(circuit, binds)
 
-    def _append(self, circuit: QuantumCircuit, op: Op, clbits: list[Clbit]) -> None:
-        places = [self._place[qubit] for qubit in op.qubits]
-        made = op.operation or _STANDARD[op.name].base_class(*op.params)
-        instruction = self._convert(made, op.qubits)
-        if instruction is not None:
-            circuit.append(instruction, [circuit.qubits[at] for at in places], clbits)
+    def _made(
+        self, op: Op, channels: Channels, parameters: dict[ParameterExpression, Parameter]
+    ) -> Instruction | None:
+        """What Aer runs for it, with its noise in the model; None for nothing.
 
-    def _convert(self, operation: Instruction, qubits: tuple[int, ...]) -> Instruction | None:
-        """What Aer runs for it, with its noise in the model; None for nothing."""
-        name = operation.name
-        if isinstance(operation, ControlFlowOp):
-            return operation.replace_blocks(
-                [self._block(block, qubits) for block in operation.blocks]
-            )
-        if name.startswith("measure"):
-            self._add_readout(qubits[0])
+        An expression becomes a parameter, for Aer does not know all that may be in it.
+        """
+        if op.name.startswith("measure"):
             return Measure()
-        if name.startswith("reset"):
+        if op.name.startswith("reset"):
             return Reset()
-        if isinstance(operation, Delay):
-            return self._delay(operation, qubits[0])
-        if name not in {"store", "barrier"}:
-            self._add_error(name, qubits)
-        return operation
-
-    def _block(self, block: QuantumCircuit, outer: tuple[int, ...]) -> QuantumCircuit:
-        made = block.copy_empty_like()
-        places = dict(zip(block.qubits, outer, strict=True))
-        for one in block.data:
-            inner = self._convert(one.operation, tuple(places[bit] for bit in one.qubits))
-            if inner is not None:
-                made.append(inner, one.qubits, one.clbits)
-        return made
+        if op.name == "delay":
+            return self._delay(channels.span_s(op, {}), op.qubits[0])
+        self._add_error(op.name, op.qubits)
+        given = [
+            parameters.setdefault(value, Parameter(f"p{len(parameters)}"))
+            if isinstance(value, ParameterExpression) and value.parameters
+            else value
+            for value in op.params
+        ]
+        gate = _STANDARD[op.name].base_class if op.operation is None else type(op.operation)
+        return gate(*given)
 
     def _add_error(self, name: str, qubits: tuple[int, ...]) -> None:
         from qiskit_aer.noise import pauli_error  # noqa: PLC0415 - likewise
@@ -170,26 +175,11 @@ class Trajectories:
         at = [self._place[qubit] for qubit in qubits]
         self._model.add_quantum_error(twirled, name, at, warnings=False)
 
-    def _add_readout(self, qubit: int) -> None:
-        from qiskit_aer.noise import ReadoutError  # noqa: PLC0415 - likewise
-
-        p01, p10 = self._noise.readout(qubit)
-        if ("measure", (qubit,)) not in self._added and (p01 or p10):
-            self._added.add(("measure", (qubit,)))
-            error = ReadoutError([[1 - p01, p01], [p10, 1 - p10]])
-            self._model.add_readout_error(error, [self._place[qubit]], warnings=False)
-
-    def _delay(self, delay: Delay, qubit: int) -> Instruction | None:
-        """An identity whose label carries the relaxation: Aer's own pass is slow and not nested."""
+    def _delay(self, seconds: Angle, qubit: int) -> Instruction | None:
+        """An identity whose label carries the relaxation: Aer's own pass is slow."""
         from qiskit_aer.noise import thermal_relaxation_error  # noqa: PLC0415 - likewise
 
-        span = delay.params[0]
-        if not isinstance(span, int | float):
-            raise InvalidInput(
-                f"a delay of {span} on qubit {qubit} is not supported in a circuit of this size",
-                code=3248,
-            )
-        seconds = span * unit_s(delay.unit, self._dt)
+        assert isinstance(seconds, float)  # a part with other delays is no part of these
         if not seconds:
             return None
         label = f"delay_{seconds:.9e}"
@@ -201,21 +191,19 @@ class Trajectories:
         return IGate(label=label)
 
 
-def _truncation(
-    simulator: Any, circuit: QuantumCircuit, values: dict[Any, list[float]], seed: int, shots: int
-) -> dict[str, float]:
+def _truncation(simulator: Any, built: _Built, seed: int, shots: int) -> dict[str, float]:
     """How large bonds grow and what is cut off them, by a few shots of one circuit.
 
     A log of all shots would be many megabytes of text. Aer never clears it in a process (0.18), so
     what it held before is taken off, and one that has become long is left alone.
     """
-    told: dict[str, float] = {"bond_dimension_max": BOND_MAX, "threshold": _TRUNCATION}
+    told: dict[str, float] = {"bond_dimension_max": BOND_MAX, "threshold": TRUNCATION}
     idle = QuantumCircuit(1, 1)
     idle.measure(0, 0)
     start = max(0, len(_log(simulator, idle, seed, 1)) - 1)  # less its closing brace
     if start > _LOG_MAX:
         return told
-    bound = circuit.assign_parameters({name: each[0] for name, each in values.items()})
+    bound = built.circuit.assign_parameters({name: each[0] for name, each in built.binds.items()})
     log = _log(simulator, bound, seed, shots)[start:]
     bonds = [int(bond) for every in _BONDS.findall(log) for bond in every.split()]
     lost = sum(map(float, _LOST.findall(log))) / shots

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression
 
-from queuebit.devices.target import unit_s
+from queuebit.devices.classical import unit_s
 from queuebit.errors import InvalidInput
 
 

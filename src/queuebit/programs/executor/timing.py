@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import Bit, CircuitInstruction, IfElseOp, ParameterExpression
+from qiskit.circuit import Bit, CircuitInstruction, IfElseOp
 
+from queuebit.devices.classical import delay_s
 from queuebit.devices.protocol import Qpu
-from queuebit.devices.target import unit_s
 from queuebit.errors import InvalidInput
 
 _BRANCHES = ("then", "else")
@@ -95,14 +95,14 @@ class _Schedule:
                 f"option scheduler_timing: a circuit with {name} has no fixed schedule", 1208
             )
         if name == "delay":
-            span = one.params[0]
-            if isinstance(span, ParameterExpression):
+            span_s = delay_s(one.operation, self.dt)
+            if span_s is None:
                 raise InvalidInput(
                     "option scheduler_timing: a delay is a parameter, so there is no fixed "
                     "schedule",
                     1208,
                 )
-            return round(float(span) * unit_s(one.operation.unit, self.dt) / self.dt)
+            return round(span_s / self.dt)
         known = self.device.target[name]
         told = (known or {}).get(tuple(at))
         return 0 if told is None or told.duration is None else round(told.duration / self.dt)
