@@ -120,6 +120,8 @@ class PlanConfig(_Frozen):
     """Max TTL of a workload whose user asks for none; None: the most."""
     interactive_ttl_s: int = Field(default=60, ge=1)
     """Guide, "Batch length": "1 minute for all plans" (decisions 2)."""
+    idle_batches: Literal["deactivate", "close"] = "deactivate"
+    """What the interactive TTL does to a batch. Guide: "temporarily deactivated" (decisions 7)."""
     unused_ttl_s: int = Field(default=1_800, ge=1)
     """A workload without any job is closed after 30 minutes (decisions 16)."""
     window_days: Annotated[float, Field(gt=0)] | Literal["none"] = 28

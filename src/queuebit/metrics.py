@@ -139,7 +139,7 @@ class Metrics:
 
     def _began(self, job: Job, stage: Stage, changed: Mapping[str, Record]) -> None:
         """A stage of `job` begins."""
-        if stage is Stage.PREPARE and job.started_at is not None:
+        if stage is Stage.PREPARE and job.run == 1 and job.started_at is not None:
             waited_s = (job.started_at - job.created_at) / 1_000
             self._wait.labels(job.backend, self._mode(job, changed)).observe(waited_s)
         elif stage is Stage.FINISH:

@@ -164,3 +164,14 @@ async def test_the_openapi_document_refers_only_to_what_it_holds(api: Api):
     assert referred <= set(schemas)
     assert "#/$defs" not in text
     assert {"JobAnswer", "SessionAnswer", "DevicesAnswer", "Problem"} <= referred
+
+
+async def test_usage_without_a_window_begins_with_the_instance(api: Api):
+    owned = next(iter(api.parts.identity.directory.instances.values()))
+    plan = api.config.plans[0].model_copy(update={"window_days": "none"})
+    api.parts.identity._plans[plan.name] = plan
+
+    told = (await api.ask("GET", "/instances/usage")).json()["usage_period"]
+
+    assert owned.created_at > api.clock.now()  # by the wall clock, and this one is behind it
+    assert told["start_time"] == told["end_time"] == "2026-09-21T14:13:20.000Z"

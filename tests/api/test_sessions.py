@@ -1,7 +1,7 @@
 import uuid
 
 import pytest
-from tests.api.conftest import ALICE, Api, user
+from tests.api.conftest import ALICE, SAMPLER, Api, user
 from tests.api.test_problems import one
 
 from queuebit.api import problems
@@ -15,7 +15,9 @@ SESSION = {"mode": "dedicated", "backend": "fake_manila"}
 @pytest.fixture
 def config(config: Config) -> Config:
     """One more instance for alice, whose plan opens sessions as batches, of 15 minutes."""
-    plan = PlanConfig(name="brief", sessions="batch", max_ttl_s=7_200, default_ttl_s=900)
+    plan = PlanConfig(
+        name="brief", sessions="batch", max_ttl_s=7_200, default_ttl_s=900, idle_batches="close"
+    )
     brief = InstanceConfig(name="brief", plan="brief")
     return config.model_copy(
         update={
@@ -244,3 +246,20 @@ async def test_a_plan_may_open_a_batch_where_a_session_is_asked_for(api: Api):
     answer = await api.ask("POST", "/sessions", json=SESSION, instance="brief")
 
     assert (answer.status_code, answer.json()["mode"]) == (200, "batch")
+
+
+@pytest.mark.parametrize(("instance", "state"), [("lab", "inactive"), ("brief", "closed")])
+async def test_a_plan_says_whether_an_idle_batch_ends(api: Api, instance: str, state: str):
+    at = {"instance": instance}
+    answer = await api.ask("POST", "/sessions", json=BATCH, **at)
+    session_id = answer.json()["id"]
+    wish = SAMPLER | {"session_id": session_id}
+    job = (await api.ask("POST", "/jobs", json=wish, **at)).json()
+    await api.finish(job["id"])
+    api.clock.advance(60_000)
+    await api.ask("PATCH", f"/sessions/{session_id}", json={"accepting_jobs": True}, **at)
+    await api.submit()  # an event, whatever it is
+
+    told = (await api.ask("GET", f"/sessions/{session_id}", **at)).json()
+
+    assert (told["state"], told["state_reason"]) == (state, "interactive_ttl_reached")

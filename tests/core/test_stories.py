@@ -12,6 +12,7 @@ Events, each with the time at which it happens:
 
     open batch B | open session S   [on BACKEND] [by INSTANCE]
                                     [max_ttl=8h active_ttl=8h interactive_ttl=1m unused_ttl=30m]
+                                    [ends_idle=yes]
     submit a b c [to B] [on BACKEND] [by INSTANCE] [limit=10s] [estimate=20s]
     prepared a [estimate=2.5s]      a worker ended the stage; `run=1` for news of an earlier run
     measured a usage=2.5s
@@ -195,6 +196,7 @@ class Story:
             backend=options.get("on", next(iter(self.backends))),
             mode=mode,
             active_ttl_ms=active_ttl_ms,
+            ends_idle="ends_idle" in options,
             **ttls,
         )
 

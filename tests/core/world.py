@@ -319,6 +319,7 @@ class World:
                 interactive_ttl_ms=interactive_ttl_ms,
                 active_ttl_ms=active_ttl_ms,
                 unused_ttl_ms=unused_ttl_ms,
+                ends_idle=self.names % 3 == 0,
             )
         )
         return workload_id

@@ -18,6 +18,7 @@ from queuebit.engines.pipe import Hello, Setup, frame, receive
 from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Task
 from queuebit.engines.worker import Worker, main
+from queuebit.errors import InvalidInput
 from queuebit.store.payloads import Payloads
 
 MANILA = BackendConfig(name="fake_manila", snapshot="manila")
@@ -113,6 +114,21 @@ def test_the_users_mistake_is_told_and_is_not_our_fault(worker):
     assert outcome.error is not None
     assert "no-such-program" in outcome.error.message
     assert (outcome.status, outcome.service_fault) == (404, False)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "quantum", "finish"])
+def test_a_job_that_was_let_in_is_not_charged_for_our_refusal(worker, monkeypatch, stage):
+    def refuse(*_: object) -> None:
+        raise InvalidInput("It takes too many circuits.")
+
+    monkeypatch.setattr(f"queuebit.programs.program.{stage}", refuse)
+    monkeypatch.setattr(worker, "_load", lambda *_: None)
+    monkeypatch.setattr(worker, "_read", lambda *_: b"{}")
+
+    outcome = worker.run(a_task(Stage(stage)))
+
+    assert outcome.error == Reason(message="It takes too many circuits.", code=1208)
+    assert outcome.service_fault
 
 
 def test_our_own_failure_is_a_service_fault_whose_traceback_only_the_log_has(worker, caplog):

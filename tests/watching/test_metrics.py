@@ -21,7 +21,9 @@ from queuebit.api.health import Gate
 from queuebit.api.storage import Storage
 from queuebit.app import Service
 from queuebit.config import BackendConfig, Config, InstanceConfig
-from queuebit.core.model import Reason, Stage
+from queuebit.core.events import JobSubmitted, Restarted
+from queuebit.core.model import Backend, Reason, Stage
+from queuebit.core.scheduler import Scheduler
 from queuebit.engines.task import Outcome, Staff
 from queuebit.metrics import INSTANCES_MAX, Metrics
 from queuebit.store.payloads import Payloads
@@ -275,3 +277,16 @@ def test_with_a_variable_it_is_there():
 
     assert traces.on
     traces.close()
+
+
+def test_a_job_that_a_restart_began_again_has_waited_once():
+    before = Scheduler([Backend(name="q")])
+    before.handle(JobSubmitted(job_id="a", instance="i", backend="q"), 1_000)
+    metrics, after = Metrics(), Scheduler([Backend(name="q")], before.jobs.values(), 1)
+    metrics.watch(after)
+
+    step = after.handle(Restarted(1_000), 60_000)
+    metrics.decided(1, step.changed, step.commands, None)
+
+    assert step.commands
+    assert ("queuebit_job_wait_seconds_count", "q", "job") not in samples(metrics.text().decode())

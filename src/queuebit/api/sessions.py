@@ -160,6 +160,7 @@ def _opened(call: Call, wish: SessionRequest) -> WorkloadOpened:
         interactive_ttl_ms=interactive_ttl_s * 1000,
         active_ttl_ms=active_ttl_s * 1000,
         unused_ttl_ms=plan.unused_ttl_s * 1000,
+        ends_idle=plan.idle_batches == "close" and mode is Mode.BATCH,
     )
 
 

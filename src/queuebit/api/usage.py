@@ -42,7 +42,8 @@ async def read_usage(call: AnyCall) -> Response:
     now = call.parts.clock.now()
     rules = rules_of(call)
     since = counts_since(rules, now)
-    begins = max(since, call.instance.created_at)
+    # Without a window all counts; users' and instances' dates are by the wall clock.
+    begins = since or min(call.instance.created_at, now)
     used_ms = await call.parts.database.usage_ms(call.instance.id, since, now)
     limit_ms = rules.limit_ms
     return answer(

@@ -17,7 +17,7 @@ from queuebit.core.model import (
     WorkloadState,
 )
 from queuebit.core.moves import interrupted, to_stage, to_state, to_status
-from queuebit.core.reasons import STOPPED_AT_LIMIT
+from queuebit.core.reasons import NEVER_RAN, STOPPED_AT_LIMIT
 from queuebit.core.usage import beyond_real_ms, charged_when_stopped
 
 
@@ -130,7 +130,7 @@ class Changes:
             if workload.instance in stopping and workload.state is WorkloadState.ACTIVE:
                 stopped.append(workload.id)
                 self.stop_accepting(workload.id, "instance_limit_reached")
-                self.end_queued(workload.id, JobStatus.CANCELLED, now, STOPPED_AT_LIMIT)
+                self.end_queued(workload.id, JobStatus.CANCELLED, now, NEVER_RAN)
         lanes = [id_ for queues in self.index.backends.values() for id_ in queues.lanes]
         for job in sorted((self.index.jobs[id_] for id_ in lanes), key=lambda job: job.seq):
             if job.instance in stopping:

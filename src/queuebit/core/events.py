@@ -62,6 +62,7 @@ class WorkloadOpened:
     interactive_ttl_ms: int
     active_ttl_ms: int
     unused_ttl_ms: int
+    ends_idle: bool = False  # a batch is closed by its interactive TTL, not deactivated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

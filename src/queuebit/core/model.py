@@ -92,6 +92,7 @@ class Workload:
     interactive_ttl_ms: int  # how long it may idle while active (semantics 3.2)
     active_ttl_ms: int  # how long it may be active in all (semantics 3.3)
     unused_ttl_ms: int  # how long it may stay open without any unfinished job (decisions 16)
+    ends_idle: bool = False  # a batch: the interactive TTL closes it (decisions 7)
     state: WorkloadState = WorkloadState.OPEN
     state_reason: str = "session_created"
     accepting_jobs: bool = True

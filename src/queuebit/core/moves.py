@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from queuebit.core.events import JobSubmitted, WorkloadOpened
-from queuebit.core.model import Job, JobStatus, Stage, Workload, WorkloadState
+from queuebit.core.model import Job, JobStatus, Mode, Stage, Workload, WorkloadState
 
 JOB_MOVES = frozenset(
     {
@@ -118,6 +118,7 @@ def opened(event: WorkloadOpened, seq: int, now: int) -> Workload:
         interactive_ttl_ms=event.interactive_ttl_ms,
         active_ttl_ms=event.active_ttl_ms,
         unused_ttl_ms=event.unused_ttl_ms,
+        ends_idle=event.ends_idle and event.mode is Mode.BATCH,
         idle_since=now,
         transitions=((WorkloadState.OPEN, now),),
     )

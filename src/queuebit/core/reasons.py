@@ -13,6 +13,12 @@ STOPPED_AT_LIMIT = Reason(
     solution="Raise the limit of the instance.",
 )
 
+NEVER_RAN = Reason(
+    code=4317,  # the client takes 1305 for a job that ran (semantics 5.5)
+    message="The usage limit of the instance was reached before the job ran.",
+    solution="Raise the limit of the instance.",
+)
+
 
 def ttl_reached(which: str, workload: Workload) -> Reason:
     """A job was still queued when its workload's maximum or active TTL ended (decisions 1, 19)."""

@@ -286,6 +286,9 @@ class Scheduler:
             elif workload.state is WorkloadState.OPEN:  # never used (semantics 3.4)
                 self._changes.stop_accepting(workload.id, "session_never_used")
                 self._close_if_done(workload.id, at)
+            elif workload.ends_idle:  # FAQ: a batch ends "automatically when the last ... job ends"
+                self._changes.stop_accepting(workload.id, "interactive_ttl_reached")
+                self._close_if_done(workload.id, at)
             else:  # interactive TTL (semantics 3.2)
                 self._changes.move(workload, WorkloadState.INACTIVE, at, "interactive_ttl_reached")
 

@@ -61,7 +61,9 @@ class Worker:
             outcome = self._stage(task)
         except RequestError as error:
             reason = Reason(message=str(error), code=error.code, solution=error.solution)
-            outcome = Outcome(error=reason, status=error.status)
+            # A job that was let in is not charged for a rule that should have kept it out.
+            was_accepted = task.stage is not None
+            outcome = Outcome(error=reason, status=error.status, service_fault=was_accepted)
         except MemoryError:
             outcome = out_of_memory(task, self._memory_bytes)
         except Exception as error:

@@ -270,4 +270,5 @@ def _opened(workload: Workload) -> WorkloadOpened:
         interactive_ttl_ms=workload.interactive_ttl_ms,
         active_ttl_ms=workload.active_ttl_ms,
         unused_ttl_ms=workload.unused_ttl_ms,
+        ends_idle=workload.ends_idle,
     )

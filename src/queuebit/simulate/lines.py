@@ -94,6 +94,7 @@ class OpenLine(_Line):
     interactive_ttl_s: Seconds = INTERACTIVE_TTL_S
     active_ttl_s: Seconds | None = None
     unused_ttl_s: Seconds = UNUSED_TTL_S
+    ends_idle: bool = False
 
 
 class CloseLine(_Line):

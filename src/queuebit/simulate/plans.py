@@ -66,5 +66,6 @@ def _planned(entry: Entry, given: Mapping[str, PlanConfig]) -> Entry:
             active_ttl_ms=min(event.active_ttl_ms, max_ttl_ms),
             interactive_ttl_ms=plan.interactive_ttl_s * 1_000,
             unused_ttl_ms=plan.unused_ttl_s * 1_000,
+            ends_idle=plan.idle_batches == "close",
         ),
     )

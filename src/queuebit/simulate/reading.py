@@ -163,6 +163,7 @@ class _Reader:
             interactive_ttl_ms=_ms(line.interactive_ttl_s),
             active_ttl_ms=_ms(active_ttl_s),
             unused_ttl_ms=_ms(line.unused_ttl_s),
+            ends_idle=line.ends_idle,
         )
 
     def _assert_backend(self, field: str, name: str) -> None:

@@ -134,4 +134,5 @@ def _open_line(event: WorkloadOpened) -> OpenLine:
         interactive_ttl_s=event.interactive_ttl_ms / 1_000,
         active_ttl_s=event.active_ttl_ms / 1_000,
         unused_ttl_s=event.unused_ttl_ms / 1_000,
+        ends_idle=event.ends_idle,
     )

@@ -110,6 +110,7 @@ workloads = sa.Table(
     sa.Column("interactive_ttl_ms", sa.BigInteger, nullable=False),
     sa.Column("active_ttl_ms", sa.BigInteger, nullable=False),
     sa.Column("unused_ttl_ms", sa.BigInteger, nullable=False),
+    sa.Column("ends_idle", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("state", _word(WorkloadState), nullable=False),
     sa.Column("state_reason", sa.Text, nullable=False),
     sa.Column("accepting_jobs", sa.Boolean, nullable=False),
