@@ -40,6 +40,7 @@ _WHY = {
 }
 
 _OF_MANAGERS = {
+    ("PATCH", "/v2/resource_instances/{crn}"),
     ("PUT", "/queuebit/instances/{name}/users/{user_name}"),
     ("DELETE", "/queuebit/instances/{name}/users/{user_name}"),
 }
@@ -55,7 +56,9 @@ _CONFLICTS = {
     ("POST", "/queuebit/users"),
     ("PATCH", "/queuebit/users/{name}"),
     ("DELETE", "/queuebit/users/{name}"),
+    ("POST", "/queuebit/users/{name}/keys"),
     ("DELETE", "/queuebit/users/{name}/keys/{key_id}"),
+    ("PATCH", "/v2/resource_instances/{crn}"),
 }
 
 _CIRCUIT = (
