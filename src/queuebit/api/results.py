@@ -4,10 +4,9 @@ import asyncio
 import logging
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from queuebit.api.accept import preferred
 from queuebit.api.jobs import owned_job
 from queuebit.api.parts import AnyCall, Call, check_role, nothing
 from queuebit.api.problems import GONE
@@ -24,7 +23,6 @@ router = APIRouter(tags=["Jobs"])
 
 # With a charset, or the client's HTTP library reads it as ISO-8859-1.
 _TEXT = "text/plain; charset=utf-8"
-_KINDS = (_TEXT, "application/json")  # of results; the first unless the other is preferred
 # What workers report under IBM's own names stands where IBM has it.
 _IBM_METRICS = (
     "circuits_execution_time_ns",
@@ -95,21 +93,21 @@ class MetricsAnswer(BaseModel):
     "/jobs/{job_id}/results",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {}, "application/json": {}}},
+        200: {"content": {"text/plain": {}}},
         204: {"description": "None, or none yet"},
     },
 )
-async def read_results(call: AnyCall, request: Request, job_id: str) -> Response:
+async def read_results(call: AnyCall, job_id: str) -> Response:
     """Read a job's result as its program wrote it; of a failed job, the reason as text.
 
-    The JSON is text/plain, which IBM's document names first and QRMI alone takes, unless the header
-    Accept prefers application/json. Never 4xx for a job that exists: the client could not tell its
-    status then (docs/endpoints.md).
+    The JSON is text/plain, which IBM's document names first, whatever the header Accept says: QRMI
+    asks for application/json and can read text alone. Never 4xx for a job that exists: the client
+    could not tell its status then (docs/endpoints.md).
     """
     job = await owned_job(call, job_id)
     match job.record.status:
         case JobStatus.COMPLETED:
-            return await _result(call, job, preferred(_KINDS, request.headers.get("accept")))
+            return await _result(call, job)
         case JobStatus.FAILED if job.record.reason is not None:
             return Response(job.record.reason.message, media_type=_TEXT)
         case _:
@@ -147,7 +145,7 @@ async def read_logs(call: AnyCall, job_id: str) -> Response:
     return Response(content.decode("utf-8", "replace"), media_type=_TEXT)
 
 
-async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
+async def _result(call: Call, job: StoredJob) -> Response:
     """Answer the result; that of a private job once, and then never again (decisions 24)."""
     payloads, job_id = call.parts.payloads, job.record.id
     if not job.details.private:
@@ -155,7 +153,7 @@ async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
             content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
         except DamagedPayload as error:
             raise _damaged(job_id, error) from None
-        return Response(content, media_type=media_type)
+        return Response(content, media_type=_TEXT)
     check_role(call.tenant, Role.MEMBER)  # to read it is to delete it
     if job_id in call.parts.being_read:
         return nothing()
@@ -169,7 +167,7 @@ async def _result(call: Call, job: StoredJob, media_type: str) -> Response:
         raise _damaged(job_id, error) from None
     finally:
         call.parts.being_read.discard(job_id)
-    return Response(content, media_type=media_type)
+    return Response(content, media_type=_TEXT)
 
 
 def _damaged(job_id: str, error: DamagedPayload) -> Gone:
