@@ -175,7 +175,7 @@ def test_the_environment_names_the_instance_by_crn_and_the_bundle_for_every_libr
         environment[name] for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     }
 
-    assert environment["QISKIT_IBM_INSTANCE"] == InstanceConfig(name="local").crn
+    assert environment["QISKIT_IBM_INSTANCE"] == crn_of(InstanceConfig(name="local"))
     assert len(bundles) == 1
 
 

@@ -63,7 +63,7 @@ def clean_environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("QISKIT_", "QUEUEBIT_"))
-        and not name.upper().endswith(("_PROXY", "_CA_BUNDLE"))
+        and not name.upper().endswith(("_PROXY", "_CA_BUNDLE", "SSL_CERT_FILE"))
     }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from tests.client.conftest import NEWEST, ROOT
+from tests.fakes_tenants import crn_of
 
 from queuebit.config import InstanceConfig
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def test_qrmi_lists_acquires_runs_reads_and_releases(running):
     key = (running.data / "api-key").read_text().strip()
-    crn = InstanceConfig(name="local").crn
+    crn = crn_of(InstanceConfig(name="local"))
 
     out = running.run(NEWEST, "-W", "ignore", WALK, running.url, key, crn)
 
