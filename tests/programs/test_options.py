@@ -47,8 +47,8 @@ def test_mitigation_that_is_off_may_be_tuned():
         ({"simulator": {"noise_model": {}}}, "option simulator.noise_model is not supported"),
         ({"simulator": {"coupling_map": []}}, "option simulator.coupling_map is not supported"),
         (
-            {"experimental": {"execution": {"stretch_values": True}}},
-            "option experimental.execution.stretch_values is not supported",
+            {"experimental": {"execution": {"fast_parametric_update": True}}},
+            "option experimental.execution.fast_parametric_update is not supported",
         ),
         ({"experimental": {"twirling": 1}}, "option experimental.twirling is not supported"),
     ],

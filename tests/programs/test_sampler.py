@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import qiskit
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.circuit import Parameter
+from qiskit.circuit import Clbit, Parameter, Qubit
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits, program
+from queuebit.programs.circuits.timing import timing
 
 
 def turned(*names: str) -> QuantumCircuit:
@@ -192,10 +193,8 @@ def test_what_was_measured_is_charged_as_estimated(encode, manila, bell_state):
         ([turned("a"), [0.1], 0], "PUB 0, shots: must be a number from 1"),
         ([turned("a"), [0.1], "9"], "PUB 0, shots: must be a number from 1"),
         ([turned("a"), [0.1], True], "PUB 0, shots: must be a number from 1"),
-        ([QuantumCircuit(1)], "PUB 0: the circuit has no classical register"),
         ([QuantumCircuit(QuantumRegister(1), ClassicalRegister(1, "if"))], "PUB 0: classical reg"),
         ([QuantumCircuit(QuantumRegister(1), ClassicalRegister(1, "keys"))], "PUB 0: classical"),
-        ([QuantumCircuit(QuantumRegister(1), ClassicalRegister(0, "c"))], "PUB 0: classical regi"),
     ],
 )
 def test_pubs_that_cannot_run_are_refused(encode, manila, pub, message):
@@ -203,6 +202,107 @@ def test_pubs_that_cannot_run_are_refused(encode, manila, pub, message):
         program.validate("sampler", encode([pub]), manila)
 
     assert refusal.value.message.startswith(message)
+
+
+def rotated() -> QuantumCircuit:
+    """With a parameter, and not measured."""
+    circuit = QuantumCircuit(5)
+    circuit.rz(Parameter("a"), 0)
+    return circuit
+
+
+def loose() -> QuantumCircuit:
+    """Measured, but not into a register."""
+    circuit = QuantumCircuit([Qubit() for _ in range(5)], [Clbit()])
+    circuit.x(0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+OPTIONS = [
+    {},
+    {"twirling": {"enable_gates": True, "enable_measure": True}},
+    {"dynamical_decoupling": {"enable": True}},
+    {"execution": {"meas_type": "kerneled"}},
+    {"execution": {"meas_type": "avg_kerneled"}},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_without_a_register_the_result_is_empty(run, manila, options):
+    """As the client warns: "the result will be empty"."""
+    values = [[0.1], [0.2]]
+    pubs = [(loose(), None, 10), (QuantumCircuit(5), None, 10), (rotated(), values)]
+
+    results = run("sampler", manila, pubs, options)
+
+    assert [list(result.data) for result in results] == [[], [], []]
+    assert [result.data.shape for result in results] == [(), (), (2,)]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_register_without_bits_is_a_field_without_bits(run, manila, options):
+    circuit = QuantumCircuit(
+        QuantumRegister(5), ClassicalRegister(0, "c"), ClassicalRegister(1, "d")
+    )
+    circuit.measure(0, 0)
+
+    (result,) = run("sampler", manila, [(circuit, None, 10)], options)
+
+    assert list(result.data) == ["c", "d"]
+    empty = result.data.c
+    assert (empty.num_bits if hasattr(empty, "num_bits") else empty.shape[-1]) == 0
+
+
+SPELLINGS = [
+    {"execution": {"scheduler_timing": True, "stretch_values": True}},
+    {"scheduler_timing": True},
+    {"experimental": {"execution": {"scheduler_timing": True}}},
+]
+
+
+@pytest.mark.parametrize("options", SPELLINGS)
+def test_schedules_are_told_of_every_circuit(run, manila, bell_state, options):
+    bell_state.measure_all()
+    shorter = turned("a").assign_parameters([0.0])
+
+    first, second = run("sampler", manila, [(bell_state,), (shorter,)], options)
+
+    for result, circuit in ((first, bell_state), (second, shorter)):
+        told = result.metadata["compilation"]["scheduler_timing"]
+        expected = timing(circuit, manila)
+        assert told == {"timing": expected.text, "circuit_duration": expected.duration}
+    assert "cx_0_1" in first.metadata["compilation"]["scheduler_timing"]["timing"]
+
+
+def test_no_schedule_is_told_unless_it_is_asked_for(run, manila):
+    for options in ({}, {"execution": {"scheduler_timing": False}}):
+        (result,) = run("sampler", manila, [(turned(),)], options)
+
+        assert "compilation" not in result.metadata
+
+
+def test_the_schedule_is_that_of_the_circuit_that_runs(run, manila, bell_state):
+    bell_state.measure_all()
+    plain, twirled = (
+        run("sampler", manila, [(bell_state,)], SPELLINGS[0] | others)[0].metadata["compilation"]
+        for others in ({}, {"twirling": {"enable_measure": True}})
+    )
+
+    assert (
+        twirled["scheduler_timing"]["circuit_duration"]
+        > plain["scheduler_timing"]["circuit_duration"]
+    )
+
+
+def test_a_circuit_without_a_fixed_schedule_is_refused(encode, torino):
+    circuit = QuantumCircuit(133, 1)
+    with circuit.for_loop(range(3)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+
+    with pytest.raises(InvalidInput, match="has no fixed schedule"):
+        program.validate("sampler", encode([(circuit,)], SPELLINGS[0]), torino)
 
 
 def far() -> QuantumCircuit:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,13 @@ class Outcomes:
 
     def of(self, where: Sequence[int]) -> NDArray[np.bool_]:
         """The bits at the positions `where`: shape (rows, shots, len(where))."""
-        each = self.bits.shape[1]
-        bits = self.bits[..., where].reshape(self.randomizations, -1, each, len(where))
+        rows, each = prod(self.shape), self.bits.shape[1]
+        bits = self.bits[..., where].reshape(self.randomizations, rows, each, len(where))
         if self.flips is not None:
             bits ^= self.flips[:, :, np.newaxis, where]
-        rows = bits.shape[1]
         # Randomizations follow each other as a row's shots.
-        return np.swapaxes(bits, 0, 1).reshape(rows, -1, len(where))[:, : self.shots]
+        shots = self.randomizations * each
+        return np.swapaxes(bits, 0, 1).reshape(rows, shots, len(where))[:, : self.shots]
 
 
 def classified(outcomes: Outcomes, where: Sequence[int]) -> BitArray:
@@ -68,7 +69,7 @@ def kerneled(
 
 
 def _chunks(rows: int, shots: int, size: int) -> Iterator[tuple[int, int, int]]:
-    step = max(1, POINTS_AT_ONCE // size)
+    step = max(1, POINTS_AT_ONCE // max(1, size))
     for row in range(rows):
         for first in range(0, shots, step):
             yield row, first, min(first + step, shots)

@@ -75,6 +75,10 @@ class SamplerExecution(Execution):
     """How circuits are run, and what is told of their measurements."""
 
     meas_type: Literal["classified", "kerneled", "avg_kerneled"] = "classified"
+    scheduler_timing: bool = False
+    """Experimental, like the next: the client merges what `experimental` holds into the others."""
+    stretch_values: bool = False
+    """No effect: circuits with stretches are refused."""
 
 
 class Twirling(_Options):
@@ -192,16 +196,38 @@ GROUPS = frozenset(
 )
 
 
-def refused_experiments(experimental: dict[str, Any] | None) -> Iterator[str]:
-    """Names of the experimental options that might change a result.
+Honoured = tuple[tuple[str, str], ...]
+"""Groups and names of what is honoured under `experimental`."""
+EXECUTION: Honoured = (("execution", "scheduler_timing"), ("execution", "stretch_values"))
+
+
+def inside(tree: Any, *names: str) -> Any:
+    """What stands in JSON objects under `names`; None if there is nothing."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def refused_experiments(
+    experimental: dict[str, Any] | None, honoured: Honoured = ()
+) -> Iterator[str]:
+    """Names of the experimental options that might change a result, but for the `honoured` ones.
 
     IBM's schema takes any dictionary ("subject to change without notification"); other names mean
-    nothing to this service, as to IBM's, and are accepted.
+    nothing to this service, as to IBM's, and are accepted. InvalidInput for one of a wrong type.
     """
     for group, given in (experimental or {}).items():
         if group in GROUPS and given not in ({}, None):
-            names = [f".{name}" for name in given] if isinstance(given, dict) else [""]
-            yield from (f"experimental.{group}{name}" for name in names)
+            names = given if isinstance(given, dict) else [None]
+            left = [name for name in names if (group, name) not in honoured]
+            yield from (f"experimental.{group}" + (f".{name}" if name else "") for name in left)
+    for group, name in honoured:
+        value = inside(experimental, group, name)
+        kind = int if name == "seed_simulator" else bool
+        if value is not None and type(value) is not kind:
+            raise InvalidInput(
+                f"option experimental.{group}.{name} must be of type {kind.__name__}", 1208
+            )
 
 
 class Transpilation(_Options):
@@ -230,6 +256,19 @@ class SamplerOptions(_Primitive):
     """Options of the sampler."""
 
     execution: SamplerExecution = SamplerExecution()
+    scheduler_timing: bool = False
+    """Likewise experimental."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether schedules of the circuits are told, wherever that is asked for."""
+        told = inside(self.experimental, "execution", "scheduler_timing")
+        return bool(self.scheduler_timing or self.execution.scheduler_timing or told)
+
+    def refused(self) -> Iterator[str]:
+        """Names of the options that are set and not honoured."""
+        yield from (self.simulator or Simulator()).refused()
+        yield from refused_experiments(self.experimental, EXECUTION)
 
 
 class EstimatorOptions(_Primitive):

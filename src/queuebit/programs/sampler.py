@@ -22,6 +22,7 @@ from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import fields, kernels, limits, pubs
 from queuebit.programs.circuits.decoupling import decouple
+from queuebit.programs.circuits.timing import timing
 from queuebit.programs.circuits.twirling import Twirled, twirl
 from queuebit.programs.fields import Outcomes
 from queuebit.programs.options import (
@@ -216,16 +217,29 @@ def plan(text: bytes, device: Qpu) -> Plan:
         circuits.append(circuit)
         values.append(pubs.rows(circuit, bound))
     pubs.check_circuits(circuits, device, values)
+    works = [
+        _work(number, circuit, rows, options, device)
+        for number, (circuit, rows) in enumerate(zip(circuits, values, strict=True))
+    ]
+    if options.timed:
+        _tell_schedules(planned, works, device)
     return Plan(
         pubs=planned,
-        works=[
-            _work(number, circuit, rows, options, device)
-            for number, (circuit, rows) in enumerate(zip(circuits, values, strict=True))
-        ],
+        works=works,
         options=options,
         rep_delay_s=rep_delay_s(options.execution, device),
         tagged=frame.tagged,
     )
+
+
+def _tell_schedules(planned: Sequence[Pub], works: Sequence[Work], device: Qpu) -> None:
+    """Into the PUBs' metadata, as the client's own sampler has them (0.51, executor_sampler)."""
+    for number, (pub, work) in enumerate(zip(planned, works, strict=True)):
+        with pubs.told_of(number):
+            told = timing(work.circuit, device)
+        pub.metadata["compilation"] = {
+            "scheduler_timing": {"timing": told.text, "circuit_duration": told.duration}
+        }
 
 
 def _check_together(options: SamplerOptions) -> None:
@@ -308,13 +322,10 @@ def _shots(given: object, where: str) -> int | None:
 
 
 def _registers(circuit: QuantumCircuit, number: int) -> dict[str, list[int]]:
-    """The classical registers, which give the result's fields their names."""
-    if not circuit.cregs:
-        raise InvalidInput(
-            f"PUB {number}: the circuit has no classical register, so there is nothing to return.",
-            1208,
-            "Add measurements.",
-        )
+    """The classical registers, which give the result's fields their names.
+
+    Without one the result is empty (client 0.51, SamplerV2.run warns of that).
+    """
     for register in circuit.cregs:
         name = register.name
         if not name.isidentifier() or keyword.iskeyword(name) or hasattr(DataBin, name):
@@ -323,8 +334,6 @@ def _registers(circuit: QuantumCircuit, number: int) -> dict[str, list[int]]:
                 "field's, which is an identifier and no keyword.",
                 1208,
             )
-        if not register.size:
-            raise InvalidInput(f"PUB {number}: classical register {name} has no bits.", 1208)
     return {
         register.name: [circuit.find_bit(bit).index for bit in register]
         for register in circuit.cregs

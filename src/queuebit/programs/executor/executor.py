@@ -19,19 +19,24 @@ from qiskit import QuantumCircuit
 from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import dynamic, kernels, limits
+from queuebit.programs.circuits.timing import Timing, timing
 from queuebit.programs.executor.items import over_limits
 from queuebit.programs.executor.payload import VERSIONS, Payload, read, told_of
 from queuebit.programs.executor.samplexes import Arrays
-from queuebit.programs.executor.timing import Timing, timing
-from queuebit.programs.options import SEED_MAX, SHOTS_MAX, Execution, refuse, refused_experiments
+from queuebit.programs.options import (
+    EXECUTION,
+    SEED_MAX,
+    SHOTS_MAX,
+    Execution,
+    Honoured,
+    inside,
+    refuse,
+    refused_experiments,
+)
 from queuebit.programs.options import rep_delay_s as rep_delay_in_range
 
 # What `experimental` may hold: the sampler's client puts the first two there itself.
-HONOURED = (
-    ("execution", "scheduler_timing"),
-    ("execution", "stretch_values"),
-    ("simulator", "seed_simulator"),
-)
+HONOURED: Honoured = (*EXECUTION, ("simulator", "seed_simulator"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,27 +249,13 @@ def _timings(circuits: Sequence[QuantumCircuit], device: Qpu) -> list[Timing]:
 
 def _check_options(payload: Payload) -> None:
     """Refuses, by name, what is set and cannot be honoured."""
-    experimental = getattr(payload.options, "experimental", {})
-    left = {
-        group: {name: value for name, value in given.items() if (group, name) not in HONOURED}
-        if isinstance(given, dict)
-        else given
-        for group, given in experimental.items()
-    }
-    refuse(refused_experiments(left))
-    for group, name in HONOURED:
-        value = _inside(experimental, group, name)
-        kind = int if name == "seed_simulator" else bool
-        if value is not None and type(value) is not kind:
-            raise InvalidInput(
-                f"option experimental.{group}.{name} must be of type {kind.__name__}", 1208
-            )
+    refuse(refused_experiments(getattr(payload.options, "experimental", {}), HONOURED))
 
 
 def _set(payload: Payload, name: str) -> bool:
     """Whether an option is on, where the executor or, in `experimental`, its clients put it."""
     experimental = getattr(payload.options, "experimental", {})
-    return bool(getattr(payload.options, name, False) or _inside(experimental, "execution", name))
+    return bool(getattr(payload.options, name, False) or inside(experimental, "execution", name))
 
 
 def _seed(payload: Payload) -> int | None:
@@ -274,22 +265,15 @@ def _seed(payload: Payload) -> int | None:
     write down all of theirs in the data that is passed through.
     """
     experimental = getattr(payload.options, "experimental", {})
-    seed = _inside(experimental, "simulator", "seed_simulator")
+    seed = inside(experimental, "simulator", "seed_simulator")
     if seed is None:
-        options = _inside(payload.passed, "post_processor", "options")
-        seed = _inside(options, "simulator", "seed_simulator")
+        options = inside(payload.passed, "post_processor", "options")
+        seed = inside(options, "simulator", "seed_simulator")
     if seed is None or type(seed) is not int:
         return None
     if not 0 <= seed <= SEED_MAX:
         raise InvalidInput(f"option simulator.seed_simulator must be 0 to {SEED_MAX}", 1208)
     return seed
-
-
-def _inside(tree: Any, *names: str) -> Any:
-    """What stands in JSON objects under `names`; None if there is nothing."""
-    for name in names:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
 
 
 def _rep_delay_s(given: float | None, device: Qpu) -> float:
