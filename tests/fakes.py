@@ -32,7 +32,7 @@ from queuebit.store.database import (
     WorkloadPage,
     latest_instant,
 )
-from queuebit.store.details import Details, JobDetails, WorkloadDetails
+from queuebit.store.details import Details, JobDetails, Submitted, WorkloadDetails
 from queuebit.store.listing import EntryMode, WorkloadQuery, status_of
 
 
@@ -48,6 +48,7 @@ class MemoryStore:
         self._deleted_users: dict[str, str] = {}
         self._charges: dict[tuple[str, int], Charge] = {}
         self._states: dict[str, BackendState] = {}
+        self._submissions: dict[str, tuple[Submitted, str]] = {}
         self._calibrated: dict[tuple[str, int], Calibrated] = {}
 
     async def open(self) -> None:
@@ -101,6 +102,9 @@ class MemoryStore:
         stored = self._jobs.get(record.id)
         details = detail if detail is not None else stored and stored.details
         assert isinstance(details, JobDetails)
+        if detail is not None and details.submitted is not None:
+            self._submissions[details.submitted.key] = details.submitted, record.id
+            details = replace(details, submitted=None)
         metrics = stored.metrics if stored is not None else {}
         self._jobs[record.id] = StoredJob(record=record, details=details, metrics=metrics)
 
@@ -255,6 +259,13 @@ class MemoryStore:
 
     async def backend_states(self) -> dict[str, BackendState]:
         return dict(self._states)
+
+    async def submission(self, key: str, since: int) -> tuple[Submitted, str] | None:
+        found = self._submissions.get(key)
+        return found if found is not None and found[0].at >= since else None
+
+    async def forget_submissions(self, before: int) -> None:
+        self._submissions = {k: v for k, v in self._submissions.items() if v[0].at >= before}
 
     async def known_jobs(self) -> set[str]:
         return set(self._jobs)

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Coroutine, Iterator
@@ -36,6 +37,7 @@ from queuebit.errors import ConfigError
 from queuebit.patience import until_done
 from queuebit.runner import Runner, clear_up
 from queuebit.store.database import Database, Loaded
+from queuebit.store.pairing import is_paired, pair
 from queuebit.store.payloads import Payloads
 from queuebit.traces import open_traces
 
@@ -158,8 +160,8 @@ class Service:
         folder = config.data / "payloads"
         payloads = Payloads(folder)
         self.database = Database(config.database_url)
-        await until_done(self.database.open, "open database", most_s=config.database_wait_s)
         stack.push_async_callback(self.database.close)
+        await self._open_database(payloads)
         identity, self.key = await open_identity(config, self.database.tenants)
         loaded = await self.database.load()
         _check_backends(config, loaded)
@@ -207,7 +209,7 @@ class Service:
             patience_s=config.database_wait_s,
         )
         runner.bind(self.driver.send, self.driver.calibrated)
-        repeats = Repeats(payloads)
+        repeats = Repeats(payloads, self.database, clock, config.speed)
         await repeats.recall()
         parts = Parts(
             repeats=repeats,
@@ -223,6 +225,25 @@ class Service:
         )
         stack.push_async_callback(parts.undertakings.close)  # before the engine's
         return parts, runner
+
+    async def _open_database(self, payloads: Payloads) -> None:
+        """Open the database, as the one who decides, with the folder that belongs to it."""
+        data, database, url = self.config.data, self.database, self.config.shown_database_url
+        holder = f"process {os.getpid()} on {socket.gethostname()} with data {data}"
+
+        async def work() -> str:
+            await database.open()
+            return await database.lead(holder)
+
+        wait_s = self.config.database_wait_s
+        await until_done(database.lock, f"lock database {url}", most_s=wait_s)
+        database_id = await until_done(work, f"open database {url}", most_s=wait_s)
+        if not await asyncio.to_thread(is_paired, data, database_id):
+            stored = await asyncio.to_thread(payloads.jobs)
+            await asyncio.to_thread(
+                pair, data, url, database_id, stored, await database.known_jobs()
+            )
+            await asyncio.to_thread(payloads.sweep)
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -248,8 +269,9 @@ def _locked(data: Path) -> Iterator[None]:
             raise ConfigError(
                 f"data {data}: is in use by another service, process {holder}"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # it starts on a full disk, too
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
@@ -302,11 +324,9 @@ def _needs_network(config: Config) -> bool:
 
 
 def _clock(config: Config, loaded: Loaded) -> Clock:
-    system = SystemClock()
-    if config.speed == 1:
-        return system
-    # It ran ahead of the wall clock, and must not step back behind what it saw.
-    return FastClock(config.speed, start=max(system.now(), loaded.last_at))
+    """A clock that does not step back behind what is on record."""
+    system = SystemClock(start=loaded.last_at)
+    return system if config.speed == 1 else FastClock(config.speed, start=system.now())
 
 
 def _check_backends(config: Config, loaded: Loaded) -> None:

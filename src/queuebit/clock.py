@@ -22,24 +22,48 @@ class Clock(Protocol):
 
 SLEEP_MAX_MS = 30_000
 
+# Where there is one, a clock that goes on while a laptop is suspended.
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-class SystemClock:
-    """The machine's wall clock: deadlines are stored, so they must outlive the process."""
+
+class _SteadyClock:
+    """Goes on from `start` for as long as the machine runs, however its wall clock is set."""
+
+    _speed = 1.0
+
+    def __init__(self, speed: float, start: int) -> None:
+        self._speed = speed
+        self._start = start
+        self._began_ns = time.clock_gettime_ns(_ELAPSED)
 
     def now(self) -> int:
         """The present instant in milliseconds."""
-        return time.time_ns() // 1_000_000
+        passed_ns = time.clock_gettime_ns(_ELAPSED) - self._began_ns
+        return self._start + int(passed_ns * self._speed) // 1_000_000
 
     async def sleep_until(self, at: int) -> None:
         """Return when it is `at` or later."""
-        # In short sleeps: the loop's own clock does not see a suspended laptop or a clock set anew.
+        # In short sleeps: the loop's own clock does not see a suspended laptop. And its timers may
+        # be a millisecond early, which is `speed` milliseconds here.
         while True:
-            await asyncio.sleep(min(max(0, at - self.now()), SLEEP_MAX_MS) / 1_000)
+            left_ms = max(0, at - self.now()) / self._speed
+            await asyncio.sleep(min(left_ms, SLEEP_MAX_MS) / 1_000)
             if self.now() >= at:
                 return
 
 
-class FastClock:
+class SystemClock(_SteadyClock):
+    """The machine's wall clock as it was at the start, and from then on the time that passed.
+
+    A wall clock may be set: no timer runs out early or late by that, and no date steps back.
+    `start` is the latest instant on record, where the wall clock is behind it.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__(1.0, max(start, time.time_ns() // 1_000_000))
+
+
+class FastClock(_SteadyClock):
     """Starts at an instant and runs `speed` times as fast as the machine's clock.
 
     It runs ahead of the wall clock, so after a restart it has to start where it had got to:
@@ -47,22 +71,7 @@ class FastClock:
     """
 
     def __init__(self, speed: float, *, start: int) -> None:
-        self._speed = speed
-        self._start = start
-        self._began_ns = time.monotonic_ns()
-
-    def now(self) -> int:
-        """The present instant in milliseconds."""
-        passed_ns = time.monotonic_ns() - self._began_ns
-        return self._start + int(passed_ns * self._speed) // 1_000_000
-
-    async def sleep_until(self, at: int) -> None:
-        """Return when it is `at` or later."""
-        # A loop's timers may be a millisecond early, which is `speed` milliseconds here.
-        while True:
-            await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)
-            if self.now() >= at:
-                return
+        super().__init__(speed, start)
 
 
 class VirtualClock:

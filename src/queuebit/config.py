@@ -243,6 +243,11 @@ class Config(WatchingConfig, LimitingConfig, _Frozen):
         """SQLAlchemy URL of the database, wherever it is."""
         return self.database or f"sqlite+aiosqlite:///{self.data.resolve() / 'queuebit.db'}"
 
+    @property
+    def shown_database_url(self) -> str:
+        """The same without a password, for logs and errors."""
+        return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", self.database_url)
+
     @cached_property
     def offered(self) -> tuple[BackendConfig, ...]:
         """The backends, and their mocks behind them.

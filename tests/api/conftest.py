@@ -131,7 +131,7 @@ async def api(config: Config) -> AsyncIterator[Api]:
     driver = Driver(scheduler, store, runner, clock, times=runner.times)
     runner.bind(driver.send, driver.calibrated)
     parts = Parts(
-        repeats=Repeats(payloads),
+        repeats=Repeats(payloads, store, clock),
         config=config,
         identity=(await open_identity(config, store.tenants))[0],
         database=store,

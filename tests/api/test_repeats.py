@@ -100,7 +100,9 @@ async def test_two_at_once_are_two_jobs(api: Api):
 
 
 async def test_after_a_crash_before_the_answer_the_same_is_the_same_job(api: Api, saved: str):
-    fresh = Repeats(api.parts.payloads)  # as the next life of the service makes it
+    fresh = Repeats(
+        api.parts.payloads, api.store, api.parts.clock
+    )  # as the next life of the service makes it
     await fresh.recall()
     object.__setattr__(api.parts, "repeats", fresh)
 
@@ -128,7 +130,7 @@ async def test_with_an_idempotency_key_the_same_is_always_the_same_job(api: Api)
     headers = {"Idempotency-Key": "monday's run"}
     first = await api.ask("POST", "/jobs", headers=headers, json=SAMPLER)
     again = await api.ask("POST", "/jobs", headers=headers, json=SAMPLER)
-    fresh = Repeats(api.parts.payloads)
+    fresh = Repeats(api.parts.payloads, api.store, api.parts.clock)
     await fresh.recall()
     object.__setattr__(api.parts, "repeats", fresh)
     restarted = await api.ask("POST", "/jobs", headers=headers, json=SAMPLER)
@@ -142,11 +144,68 @@ async def test_with_an_idempotency_key_the_same_is_always_the_same_job(api: Api)
     assert await jobs(api) == 1
 
 
+KEY = {"Idempotency-Key": "monday's run"}
+
+
+async def keyed(api: Api, **changes: object) -> httpx.Response:
+    return await api.ask("POST", "/jobs", headers=KEY, json=SAMPLER | changes)
+
+
+async def test_the_key_of_a_deleted_job_says_so(api: Api):
+    """Answered with its id, the client would ask for a job that is not there."""
+    job_id = (await keyed(api)).json()["id"]
+    await api.ask("POST", f"/jobs/{job_id}/cancel")
+    assert (await api.ask("DELETE", f"/jobs/{job_id}")).status_code == 204
+
+    answer = await keyed(api)
+
+    assert (answer.status_code, one(answer)["code"]) == (409, 1409)
+    assert one(answer)["message"] == (
+        f"Job {job_id}, which was submitted with this Idempotency-Key, has been deleted."
+    )
+    assert (await keyed(api)).status_code == 409
+    assert await jobs(api) == 0
+
+
+async def test_a_key_counts_for_a_day(api: Api):
+    first = (await keyed(api)).json()["id"]
+    api.clock.advance(86_400_000)
+    assert (await keyed(api)).json()["id"] == first
+
+    api.clock.advance(1)
+    second = await keyed(api, tags=["another"])
+
+    assert second.json()["id"] != first
+    assert (await keyed(api, tags=["another"])).json()["id"] == second.json()["id"]
+
+
+async def test_equal_keys_of_two_users_are_two_jobs(api: Api):
+    first = (await keyed(api)).json()["id"]
+    answer = await api.ask("POST", "/jobs", key=BOB, instance="other", headers=KEY, json=SAMPLER)
+
+    assert answer.json()["id"] != first
+
+
+async def test_two_with_a_key_at_once_are_one_job(api: Api):
+    first, second = await asyncio.gather(keyed(api), keyed(api))
+
+    assert first.json() == second.json()
+    assert await jobs(api) == 1
+
+
+async def test_nothing_of_a_submission_with_a_key_stays_in_memory(api: Api):
+    for number in range(5):
+        headers = {"Idempotency-Key": f"{number}"}
+        await api.ask("POST", "/jobs", headers=headers, json=SAMPLER)
+
+    assert api.parts.repeats._known == {}
+
+
 async def test_a_mark_that_a_power_cut_halved_is_dropped(api: Api):
     job_id = await api.submit()
     api.parts.payloads.write(job_id, SUBMISSION, b'["half', durable=False)
 
-    await Repeats(api.parts.payloads).recall()
+    await Repeats(api.parts.payloads, api.store, api.parts.clock).recall()
 
     assert await unanswered(api) == []
     assert json.loads(api.parts.payloads.read(job_id, "params")) == SAMPLER["params"]

@@ -1,7 +1,6 @@
 """What outlives a process: records and payloads; with all that its readers ever saw of them."""
 
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from pathlib import Path
 
@@ -66,12 +65,6 @@ class MemoryPayloads(Payloads):
     def settle(self, job_id: str) -> None:
         self.empty_work(job_id)
         self._marked.pop(job_id, None)
-
-    def sweep(self, known: AbstractSet[str]) -> int:
-        orphans = {job_id for job_id, _ in self.files} - known
-        for job_id in orphans:
-            self.delete(job_id)
-        return len(orphans)
 
     def names(self, job_id: str) -> list[str]:
         """What is stored of a job."""

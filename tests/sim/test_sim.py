@@ -81,7 +81,9 @@ def test_payloads_in_memory_are_as_good_as_real_ones(payloads: Payloads) -> None
     for job_id, name in (("b", "params"), ("c", "raw.1"), ("c", "params"), ("d", "params")):
         with pytest.raises(FileNotFoundError):
             payloads.read(job_id, name)
-    assert payloads.sweep({"a"}) == 1
+    assert sorted(payloads.marked()) == ["a", "b"]
+    payloads.settle("b")
+    assert payloads.marked() == ["a"]
     with pytest.raises(FileNotFoundError):
         payloads.read("b", "raw.1")
     with pytest.raises(ValueError, match="plain"):

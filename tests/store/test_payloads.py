@@ -174,37 +174,33 @@ def test_discard_forgets_what_it_names(payloads: Payloads):
             payloads.read("j1", name)
 
 
-def test_sweep_forgets_unknown_jobs(payloads: Payloads, folder: Path):
-    for job_id in ("known", "unknown", "gone"):
-        payloads.write(job_id, "params", job_id.encode(), durable=True)
+def test_the_jobs_that_have_files_are_told(payloads: Payloads, folder: Path):
+    (folder / "lost+found").mkdir(parents=True)
+    for job_id in ("a", "b"):
+        payloads.write(job_id, "params", b"x", durable=True)
 
-    assert payloads.sweep({"known", "without payload"}) == 2
-
-    assert stored(folder) == ["known/params"]
-    assert payloads.read("known", "params") == b"known"
+    assert sorted(payloads.jobs()) == ["a", "b"]
 
 
-def test_sweep_removes_what_a_crash_left(payloads: Payloads, folder: Path):
-    """A power cut during `write` leaves a part, one during `delete` a folder."""
+def test_sweep_removes_what_an_earlier_queuebit_left_and_nothing_else(
+    payloads: Payloads, folder: Path
+):
     payloads.write("j1", "params", b"x", durable=True)
     (folder / f"part.{'0' * 32}").write_bytes(b"half")
     (folder / f"deleted.{'0' * 32}").mkdir()
     (folder / f"deleted.{'0' * 32}" / "params").write_bytes(b"private")
+    (folder / "lost+found").mkdir()
 
-    payloads.sweep({"j1"})
+    payloads.sweep()
 
-    assert stored(folder) == ["j1/params"]
-
-
-def test_sweep_leaves_what_is_not_ours(payloads: Payloads, folder: Path):
-    (folder / "lost+found").mkdir(parents=True)
-
-    assert payloads.sweep(set()) == 0
-    assert (folder / "lost+found").is_dir()
+    assert sorted(path.name for path in folder.iterdir()) == [".work", "j1", "lost+found"]
+    assert payloads.jobs() == ["j1"]
 
 
-def test_sweep_of_no_folder_does_nothing(payloads: Payloads):
-    assert payloads.sweep({"j1"}) == 0
+def test_no_folder_has_no_jobs(payloads: Payloads):
+    payloads.sweep()
+
+    assert payloads.jobs() == payloads.marked() == []
 
 
 @pytest.mark.parametrize("bad", BAD_NAMES)

@@ -162,8 +162,9 @@ async def _submit(sent: _Sent) -> str:
         await asyncio.to_thread(payloads.write, job_id, PARAMS, sent.params, durable=True)
         outcome = await validate(call, wish, job_id)
         await _check_still_there(sent)
-        mark = sent.submission.mark()
-        await asyncio.to_thread(payloads.write, job_id, SUBMISSION, mark, durable=False)
+        if sent.submission.key is None:  # else the database keeps it
+            mark = sent.submission.mark()
+            await asyncio.to_thread(payloads.write, job_id, SUBMISSION, mark, durable=False)
         _check_authority(call)  # the last thing before the decision, with nothing awaited between
     except BaseException:  # also when we are stopped: nobody knows of this job
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
@@ -178,7 +179,7 @@ async def _submit(sent: _Sent) -> str:
     )
     # From here on the driver may have stored the job, whatever becomes of this request.
     try:
-        step = await call.parts.send(event, _details(call, wish, job_id, sent.request))
+        step = await call.parts.send(event, _details(sent, job_id))
     except Unavailable:  # not even looked at
         await asyncio.to_thread(payloads.delete, job_id)
         raise
@@ -310,8 +311,9 @@ def _check_authority(call: Call) -> None:
         )
 
 
-def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> JobDetails:
-    caller = request.headers.get("x-qx-client-application", "")[:_CALLER_MAX] or None
+def _details(sent: _Sent, job_id: str) -> JobDetails:
+    call, wish = sent.call, sent.wish
+    caller = sent.request.headers.get("x-qx-client-application", "")[:_CALLER_MAX] or None
     version = _QISKIT.search(caller or "")
     return JobDetails(
         id=job_id,
@@ -324,6 +326,8 @@ def _details(call: Call, wish: JobRequest, job_id: str, request: Request) -> Job
         runtime=wish.runtime,
         caller=caller,
         qiskit_version=version[1] if version else None,
+        input_bytes=len(sent.params),
+        submitted=sent.submission.key,
     )
 
 

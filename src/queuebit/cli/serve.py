@@ -83,7 +83,7 @@ def serve(  # noqa: PLR0913 - each is an option
     try:
         run(_serve(settings))
     except SQLAlchemyError as error:
-        raise QueuebitError(f"database {_without_password(settings)}: {said(error)}") from error
+        raise QueuebitError(f"database {settings.shown_database_url}: {said(error)}") from error
     except OSError as error:
         raise QueuebitError(f"the service cannot run: {error}") from error
     except asyncio.CancelledError:  # SIGTERM before it was up
@@ -101,12 +101,6 @@ async def _serve(settings: Config) -> None:
         _greet(service, settings)
         await service.serve_forever()
     typer.echo("Stopped.")
-
-
-def _without_password(settings: Config) -> str:
-    from sqlalchemy import make_url  # noqa: PLC0415 - as above
-
-    return make_url(settings.database_url).render_as_string(hide_password=True)
 
 
 def _greet(service: "Service", settings: Config) -> None:

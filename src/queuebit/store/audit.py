@@ -90,7 +90,7 @@ class AuditTrail:
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Write what changed nothing."""
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             await write(connection, entries)
 
     async def check(self) -> None:
@@ -122,7 +122,7 @@ class AuditTrail:
 
     async def forget(self, before: int) -> None:
         """Delete what is older than an instant."""
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             await connection.execute(sa.delete(audit).where(audit.c.at < before))
 
 

@@ -8,12 +8,22 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from queuebit.errors import ConfigError
+from queuebit.store.lead import Lead
 
 READERS_MAX = 4  # connections; a read takes well under a millisecond
 BUSY_MS = 10_000  # how long SQLite waits for another process, say a backup, to let go
 WAL_BYTES_MAX = 64 * 2**20  # to which SQLite cuts its log back after a burst
 
 ANALYSED_MAX = 400  # entries of each index that statistics look at; milliseconds in all
+
+# libpq's, where the URL has no other: a server that is cut off is noticed, and not waited for.
+_SESSIONS = {
+    "connect_timeout": 10,  # s
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms
+}
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
 
@@ -26,11 +36,14 @@ class Engines:
     """One connection: writes stand in line for it, and none waits for a lock inside SQLite."""
     reader: AsyncEngine
     """Each statement on its own sees what was committed before it; no transactions to end."""
+    lead: Lead
+    """Every write goes through it."""
 
     async def dispose(self) -> None:
-        """Close every connection."""
+        """Close every connection, and let somebody else lead."""
         await self.reader.dispose()
         await self.writer.dispose()
+        self.lead.release()
 
 
 def connect(url: str) -> Engines:
@@ -84,7 +97,7 @@ def _sqlite(url: sa.URL) -> Engines:
         writer.sync_engine, "begin", lambda conn: conn.exec_driver_sql("BEGIN IMMEDIATE")
     )
     sa.event.listen(reader.sync_engine, "connect", _set_up_reader)
-    return Engines(writer, reader)
+    return Engines(writer, reader, Lead(writer))
 
 
 def _set_up_writer(connection: Any, _: object) -> None:
@@ -112,16 +125,20 @@ def _pragmas(connection: Any, *settings: str) -> None:
 
 def _postgresql(url: sa.URL) -> Engines:
     # A server that was restarted has dropped our connections: ask before use.
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    told = {name: value for name, value in _SESSIONS.items() if name not in url.query}
+    writer = create_async_engine(
+        url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=told
+    )
     reader = create_async_engine(
         url,
+        connect_args=told,
         pool_size=READERS_MAX,
         max_overflow=0,
         pool_pre_ping=True,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
-    return Engines(writer, reader)
+    return Engines(writer, reader, Lead(writer))
 
 
 def make_folder(engines: Engines) -> None:

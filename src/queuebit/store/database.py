@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from queuebit.core.model import BackendState, Calibrated, Charge, Job, JobStatus, Record, Workload
 from queuebit.errors import ServiceFault
-from queuebit.store import listing, queries
+from queuebit.store import listing, queries, submissions
 from queuebit.store.analytics import AnalyticsQuery, Cell, count
 from queuebit.store.audit import AuditTrail, Entry, write
 from queuebit.store.charges import load_charges
 from queuebit.store.connect import connect, make_folder, refresh_statistics
-from queuebit.store.details import Details, JobDetails, WorkloadDetails
+from queuebit.store.details import Details, JobDetails, Submitted, WorkloadDetails
 from queuebit.store.instants import latest_instant
 from queuebit.store.listing import WorkloadQuery
 from queuebit.store.migrations import migrate
@@ -138,6 +138,15 @@ class Database:
         self.under_way: set[asyncio.Task[Any]] = set()
         """Calls that have not ended; those that nobody awaits any more, too."""
 
+    async def lock(self) -> None:
+        """Be the only one that opens it to write; ConfigError if another service does."""
+        make_folder(self._engines)
+        await self._engines.lead.lock()
+
+    async def lead(self, holder: str) -> str:
+        """Be the one who decides, `holder` for people; the id of the database."""
+        return await self._engines.lead.take(holder)
+
     async def open(self) -> None:
         """Make the database or bring it up to date; ConfigError if a newer Queuebit used it."""
         make_folder(self._engines)
@@ -186,6 +195,8 @@ class Database:
     ) -> None:
         """Store all of it or nothing; on return it survives a power cut.
 
+        If it fails, the same may be saved again, and is saved once.
+
         A new record comes with its details; later it comes alone and they stay as they are.
         `entries` tell who did it. A charge may come again, and counts once.
         """
@@ -195,7 +206,9 @@ class Database:
         states = [record for record in records if isinstance(record, BackendState)]
         if not told.keys() <= {record.id for record in records}:
             raise ServiceFault(f"details without a record: {sorted(told)}")
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.saving() as connection:
+            if connection is None:  # it was made, but the answer was lost
+                return
             await save_workloads(connection, workloads, told)  # first: jobs point to them
             await save_jobs(connection, jobs, told)
             await save_backends(connection, states)
@@ -272,7 +285,7 @@ class Database:
         self, job_id: str, tags: Sequence[str], entries: Sequence[Entry] = ()
     ) -> None:
         """Replace the job's tags; nothing to do if the job is gone."""
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             if (await connection.execute(queries.LOCK_JOB, {"key": job_id})).first() is not None:
                 await write_tags(connection, {job_id: tags})
                 await write(connection, entries)
@@ -283,7 +296,7 @@ class Database:
 
         Nothing to do if the job is gone.
         """
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             found = await connection.execute(queries.LOCK_JOB, {"key": job_id})
             present = found.scalar_one_or_none()
             if present is not None:
@@ -293,10 +306,22 @@ class Database:
     @_to_its_end
     async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
         """Forget a final job but for its charge; nothing to do if it is not final or is gone."""
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             await connection.execute(queries.KEEP_COUNTED, {"key": job_id})
             if (await connection.execute(queries.DELETE_JOB, {"key": job_id})).rowcount:
                 await write(connection, entries)
+
+    @_to_its_end
+    async def submission(self, key: str, since: int) -> tuple[Submitted, str] | None:
+        """The submission with an Idempotency-Key, made at `since` or later, and its job's id."""
+        async with self._engines.reader.connect() as connection:
+            return await submissions.find(connection, key, since)
+
+    @_to_its_end
+    async def forget_submissions(self, before: int) -> None:
+        """Forget the Idempotency-Keys of what was submitted before an instant."""
+        async with self._engines.lead.writing() as connection:
+            await submissions.forget(connection, before)
 
     @_to_its_end
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:

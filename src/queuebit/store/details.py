@@ -4,6 +4,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A submission with an Idempotency-Key."""
+
+    key: str
+    """Digest of who submitted and the key."""
+    body: str
+    """Digest of the body."""
+    at: int
+    """When, by the service's clock, in ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetails:
     """A job as its user described it."""
 
@@ -18,6 +30,8 @@ class JobDetails:
     calibration_id: str | None = None
     caller: str | None = None  # header X-Qx-Client-Application
     qiskit_version: str | None = None
+    input_bytes: int = 0  # of its parameters on the disk
+    submitted: Submitted | None = None  # as it comes; it is not read back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -33,6 +32,7 @@ SUBMISSION = "submission"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _WORK = ".work"
+_OLD_REMAINS = ("part.", "deleted.")  # of an earlier Queuebit, which had no work folders
 _IN_WORK = frozenset({"prepared", "raw", SUBMISSION})
 _HEADER = re.compile(rb"queuebit 1 (\d{15}) ([0-9a-f]{8})\n")
 HEADER_BYTES = 36
@@ -116,27 +116,29 @@ class Payloads:
     def delete(self, job_id: str) -> None:
         """Forget everything of the job; nothing to do if there is nothing."""
         folder = self._folder / _plain(job_id)
-        if folder.exists():
-            self._forget(folder, self._make_work(job_id))
+        if folder.exists():  # gone at once for readers, whatever still writes into it
+            with suppress(FileNotFoundError):
+                folder.rename(self._make_work(job_id) / f"deleted.{secrets.token_hex(16)}")
         self.discard(job_id, [SUBMISSION])
         self.settle(job_id)
 
-    def sweep(self, known: AbstractSet[str]) -> int:
-        """Forget all but the jobs `known`; returns how much there was to forget.
-
-        For the first start with a folder of an earlier Queuebit, which marked nothing.
-        """
-        if not self._folder.is_dir():
-            return 0
-        orphans = [
-            path
-            for path in self._folder.iterdir()
-            if path.name not in known and _PLAIN.fullmatch(path.name)
+    def jobs(self) -> list[str]:
+        """The jobs that have files; reads the whole folder."""
+        return [
+            path.name
+            for path in _entries(self._folder)
+            if _PLAIN.fullmatch(path.name) and not path.name.startswith(_OLD_REMAINS)
         ]
-        for path in orphans:
-            self._forget(path, self._make_work(path.name))
-            self.settle(path.name)
-        return len(orphans)
+
+    def sweep(self) -> None:
+        """Forget what an earlier Queuebit had under way when it was killed; for the start."""
+        for path in _entries(self._folder):
+            if not path.name.startswith(_OLD_REMAINS):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     @property
     def _work(self) -> Path:
@@ -159,13 +161,6 @@ class Payloads:
         is_in_work = _plain(name).partition(".")[0] in _IN_WORK
         parent = self._work if is_in_work else self._folder
         return parent / _plain(job_id) / name
-
-    def _forget(self, path: Path, work: Path) -> None:
-        """Move a folder or file away: gone at once for readers, whatever still writes into it."""
-        try:
-            path.rename(work / f"deleted.{secrets.token_hex(16)}")
-        except FileNotFoundError:
-            return
 
 
 class Writer:

@@ -121,7 +121,7 @@ def tags_like(search: str) -> sa.Select[Any]:
 @cache
 def upsert_jobs(dialect: str) -> sa.Insert:
     """Insert jobs with their details; what is there is replaced, but for the metrics."""
-    return _upsert(jobs, dialect, without={"metrics"})
+    return _upsert(jobs, dialect, without={"metrics", "result_bytes"})
 
 
 @cache

@@ -170,8 +170,10 @@ jobs = sa.Table(
     sa.Column("calibration_id", sa.Text),
     sa.Column("caller", sa.Text),
     sa.Column("qiskit_version", sa.Text),
+    sa.Column("input_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     # of neither
     sa.Column("metrics", JSON, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("result_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 sa.Index("ix_jobs_seq", jobs.c.seq)
 sa.Index("ix_jobs_listed", jobs.c.instance, jobs.c.created_at, jobs.c.seq)
@@ -281,7 +283,7 @@ def _names(record: type) -> tuple[str, ...]:
 
 
 JOB_RECORD = _names(Job)
-JOB_DETAILS = tuple(name for name in _names(JobDetails) if name not in ("id", "tags"))
+JOB_DETAILS = tuple(name for name in _names(JobDetails) if name not in ("id", "tags", "submitted"))
 BACKEND_RECORD = _names(BackendState)
 CALIBRATED = _names(Calibrated)
 CHARGE = _names(Charge)

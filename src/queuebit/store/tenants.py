@@ -122,7 +122,7 @@ class Tenants:
         What is declared again after a time is the one that it was: the same operator says so. An
         instance that comes back under another account is a new one.
         """
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             await connection.execute(sa.delete(grants).where(grants.c.declared))
             kept = list(declared.keys)
             gone = keys.c.declared & keys.c.id.not_in(kept)
@@ -149,7 +149,7 @@ class Tenants:
     async def add(self, thing: Named, entries: Sequence[Entry] = ()) -> Named:
         """Add an instance or a user, under an id that nothing had before; with that id."""
         table = instances if isinstance(thing, InstanceRecord) else users
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             made = replace(thing, id=await _unused_id(connection, table, thing.name))
             await connection.execute(sa.insert(table).values(_row(made)))
             await write(connection, entries)
@@ -162,7 +162,7 @@ class Tenants:
 
         `entries` tell who did it.
         """
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             await _put(connection, _table_of(thing), _row(thing))
             await write(connection, entries)
 
@@ -173,7 +173,7 @@ class Tenants:
         entries: Sequence[Entry] = (),
     ) -> None:
         """Remove an instance or a user with roles and keys, or a key with those made with it."""
-        async with self._engines.writer.begin() as connection:
+        async with self._engines.lead.writing() as connection:
             match thing:
                 case InstanceRecord(id=instance_id):
                     await _retire(connection, instances, instances.c.id == instance_id, now)

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from queuebit.core.model import BackendState, Charge, Job, Workload
 from queuebit.errors import ServiceFault
 from queuebit.store import queries
-from queuebit.store.details import Details, JobDetails
+from queuebit.store.details import Details, JobDetails, Submitted
+from queuebit.store.submissions import write_submissions
 from queuebit.store.tables import (
     BACKEND_RECORD,
     CALIBRATED,
@@ -48,18 +49,23 @@ async def save_jobs(
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     tags: dict[str, Sequence[str]] = {}
+    submitted: list[tuple[str, Submitted]] = []
     for record in records:
         detail = told.get(record.id)
         if isinstance(detail, JobDetails):
             new.append({**_values(record, JOB_RECORD), **_values(detail, JOB_DETAILS)})
             if detail.tags:  # one that is put again has those that it had
                 tags[record.id] = detail.tags
+            if detail.submitted is not None:
+                submitted.append((record.id, detail.submitted))
         else:
             changed.append({"key": record.id, **_values(record, JOB_CHANGES)})
     if new:
         await connection.execute(queries.upsert_jobs(connection.dialect.name), new)
         if tags:
             await write_tags(connection, tags)
+        if submitted:
+            await write_submissions(connection, submitted)
     if changed:
         await _update(connection, queries.UPDATE_JOB, changed)
 
