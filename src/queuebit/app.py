@@ -127,17 +127,19 @@ class Service:
         stack.enter_context(_locked(config.data))
         listener = stack.enter_context(listen(config.host, config.port))
         gate, tunnels = Gate(), tunnel_context(config.data)
+        watch = Watch(traces=open_traces())
         server = make_server(
             gate,
             tunnels,
             tls=_tls(config),
             trusted_proxies=config.trusted_proxies,
             limits=config,
+            malformed=watch.metrics.malformed,
         )
         self.url = _url(config, listener.getsockname()[1])
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(server, listener))
-            parts, runner = await self._open(stack)
+            parts, runner = await self._open(stack, watch)
             trail = parts.watch.trail.run(self.database.audit, config.audit_days)
             watching = group.create_task(trail)
             running = group.create_task(runner.run())  # before the driver, which commands it
@@ -151,11 +153,10 @@ class Service:
             driving.cancel()  # before the runner: what is stopped now is no news
             running.cancel()
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[Parts, Runner]:
+    async def _open(self, stack: AsyncExitStack, watch: Watch) -> tuple[Parts, Runner]:
         """Make everything that the API stands on; `stack` closes it."""
         config = self.config
         snapshots = {backend.name: describe(backend) for backend in config.offered}
-        watch = Watch(traces=open_traces())
         stack.push_async_callback(asyncio.to_thread, watch.traces.close)
         folder = config.data / "payloads"
         payloads = Payloads(folder)

@@ -15,6 +15,7 @@ QueuebitError
     ├── Gone            410
     ├── TooLarge        413
     ├── TooManyRequests 429
+    │   └── Busy        503
     └── StorageFull     507
 """
 
@@ -129,3 +130,9 @@ class StorageFull(RequestError):
     """There is no room for what the request would keep."""
 
     status = 507
+
+
+class Busy(TooManyRequests):
+    """The service has no room for the request now; nothing came of it."""
+
+    status = 503

@@ -76,6 +76,9 @@ class Metrics:
         self.requests = counter(
             "http_requests_total", "Requests answered", "method", "route", "status"
         )
+        self.malformed = counter(
+            "http_malformed_total", "What came to the port and was no request", "reason"
+        )
         self._deaths = counter("worker_deaths_total", "Workers that died unasked")
         self._deaths_seen = 0
         self.faults = counter("task_faults_total", "Tasks that failed by our fault", "stage")

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from queuebit.api.certificates import tunnel_context
 from queuebit.api.server import listen, make_server, serve
+from queuebit.limiting import LimitingConfig
 
 IAM = "iam.cloud.ibm.com"
 NAME = "qpu.example.org"
@@ -45,9 +46,16 @@ def running(
     tls: ssl.SSLContext | None = None,
     trusted_proxies: tuple[str, ...] = (),
     app: ASGIApp = echo,
+    **limits: int,
 ) -> Iterator[int]:
     listener = listen("127.0.0.1", 0)
-    server = make_server(app, tunnel_context(data), tls=tls, trusted_proxies=trusted_proxies)
+    server = make_server(
+        app,
+        tunnel_context(data),
+        tls=tls,
+        trusted_proxies=trusted_proxies,
+        limits=LimitingConfig(**limits),
+    )
 
     def live() -> None:
         with asyncio.Runner(loop_factory=factory) as runner:

@@ -26,8 +26,7 @@ from tests.api.ports import (
     written,
 )
 
-from queuebit.api import connections
-from queuebit.api import server as one_port
+from queuebit.api import connection_slots, connections
 from queuebit.api.certificates import HOSTS, Certificate
 from queuebit.api.server import listen
 from queuebit.errors import ConfigError
@@ -268,7 +267,8 @@ def test_only_a_trusted_proxy_says_how_it_was_asked(tmp_path: Path, trusted, sch
 
 @pytest.mark.parametrize("sent", [b"", b"GE", b"GET / HTTP/1.1\r\nHost", WHOLE + b"GET /"])
 def test_who_does_not_ask_is_dropped(tmp_path: Path, monkeypatch, sent: bytes):
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_slots, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_slots, "SWEEP_S", 0.05)
     with running(tmp_path) as port, connect(port) as connection:
         connection.sendall(sent)
         if sent.startswith(WHOLE):
@@ -280,7 +280,8 @@ def test_who_does_not_ask_is_dropped(tmp_path: Path, monkeypatch, sent: bytes):
 
 def test_who_asks_slowly_but_surely_is_answered(tmp_path: Path, monkeypatch):
     """Only the head is hurried: a body takes as long as the client's network does."""
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_slots, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_slots, "SWEEP_S", 0.05)
     with running(tmp_path) as port, connect(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
         for byte in (b"a", b"b"):
@@ -299,7 +300,7 @@ def test_a_port_in_use_is_named():
 
 
 def test_connections_outlive_the_pauses_of_a_client():
-    assert one_port.KEEP_ALIVE_S >= 75
+    assert connections.KEEP_ALIVE_S >= 75
 
 
 def test_answers_do_not_wait_for_the_clients_acknowledgement():

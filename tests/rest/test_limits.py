@@ -10,7 +10,7 @@ import pytest
 from tests.api.conftest import ADA, ALICE, SAMPLER
 from tests.rest.conftest import Small
 
-from queuebit.api import connections
+from queuebit.api import connection_slots, connections
 from queuebit.api.limits import Rate
 from queuebit.config import PlanConfig
 
@@ -125,31 +125,6 @@ def test_a_key_has_so_many_requests_under_way(start):
     assert afterwards.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "limit", [{"connections_max": 2}, {"connections_max": 99, "address_connections_max": 2}]
-)
-def test_one_connection_too_many_is_told_so_until_there_is_room(start, limit: dict):
-    with start(**limit) as small, contextlib.ExitStack() as stack:
-        first, second, third = (stack.enter_context(connect(small)) for _ in range(3))
-        for one in (first, second, third):
-            one.sendall(ASK)
-        statuses = [answer(one) for one in (first, second, third)]
-        assert [status for status, *_ in statuses] == [200, 200, 503]
-        assert statuses[2][1]["retry-after"] == "1"
-        assert json.loads(statuses[2][2])["error"]["code"] == 1202
-        first.sendall(ASK)
-        assert answer(first)[0] == 200  # who was there goes on
-        first.close()
-        for _ in range(100):
-            with connect(small) as another:
-                another.sendall(ASK)
-                if answer(another)[0] == 200:
-                    break
-            time.sleep(0.05)
-        else:
-            raise AssertionError("there was never room again")
-
-
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_head_has_a_size(small: Small, whole: bool):  # noqa: FBT001
     with connect(small) as connection:
@@ -176,6 +151,7 @@ def test_endless_headers_are_not_kept(small: Small):
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/sessions"])
 def test_a_body_that_trickles_is_given_up(small: Small, monkeypatch, path: str):
     monkeypatch.setattr(connections, "CHECK_S", 0.2)
+    monkeypatch.setattr(connection_slots, "SWEEP_S", 0.05)
     fields = [*small.headers().items(), ("Host", "x"), ("Content-Length", "1000")]
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
     with connect(small) as connection:
@@ -188,6 +164,7 @@ def test_a_body_that_trickles_is_given_up(small: Small, monkeypatch, path: str):
 
 def test_an_answer_that_nobody_takes_is_given_up(small: Small, monkeypatch):
     monkeypatch.setattr(connections, "CHECK_S", 0.2)
+    monkeypatch.setattr(connection_slots, "SWEEP_S", 0.05)
     asked = 0
     with connect(small) as connection:
         connection.settimeout(10)
@@ -198,28 +175,6 @@ def test_an_answer_that_nobody_takes_is_given_up(small: Small, monkeypatch):
                 if asked % 100 == 0:
                     time.sleep(0.05)
             raise AssertionError("it was never given up")
-
-
-def test_a_tunnel_is_one_connection(start):
-    """Also one whose TLS never begins."""
-    with start(connections_max=3) as small, contextlib.ExitStack() as stack:
-        for _ in range(3):
-            tunnel = stack.enter_context(connect(small))
-            tunnel.sendall(b"CONNECT iam.cloud.ibm.com:443 HTTP/1.1\r\n\r\n")
-            assert tunnel.recv(100).startswith(b"HTTP/1.1 200")
-        one_more = stack.enter_context(connect(small))
-        one_more.sendall(ASK)
-        assert answer(one_more)[0] == 503
-        tunnel.sendall(b"no TLS at all")
-        tunnel.recv(100)
-        tunnel.close()
-        for _ in range(100):
-            with connect(small) as another:
-                another.sendall(ASK)
-                if answer(another)[0] == 200:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("its place was never given back")
 
 
 HUGE = 10**30

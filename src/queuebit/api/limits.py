@@ -6,15 +6,17 @@ import time
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from queuebit.api.connection_slots import network_of
 from queuebit.api.problems import TOO_MANY_REQUESTS, refusal
-from queuebit.errors import TooManyRequests
+from queuebit.errors import Busy, TooManyRequests
 from queuebit.limiting import LimitingConfig
 
 PERIOD_S = 60.0
 _ROUNDING_S = 1e-6
 _HELD = "queuebit.held"  # key of a request's scope: the API keys that it counts for
 _PROBES = ("/health", "/ready")  # refused one, a supervisor would restart the service
-_FORGET_AT = 1_000  # callers known; then those who have been quiet are forgotten
+_FORGET_AT = 1_000  # callers known; then those who have been quiet are forgotten ...
+_CALLERS_MAX = 20_000  # ... and of more than so many, the ones who came first
 
 
 class Rate:
@@ -36,8 +38,9 @@ class Rate:
             return wait
         self._free_at[who] = free_at
         if len(self._free_at) > self._forget_at:
-            self._free_at = {one: at for one, at in self._free_at.items() if at > now}
-            self._forget_at = max(_FORGET_AT, 2 * len(self._free_at))
+            active = [(one, at) for one, at in self._free_at.items() if at > now]
+            self._free_at = dict(active[-_CALLERS_MAX // 2 :])
+            self._forget_at = min(_CALLERS_MAX, max(_FORGET_AT, 2 * len(self._free_at)))
         return 0.0
 
 
@@ -58,7 +61,7 @@ class Limits:
         config, client = self._config, scope.get("client")
         if config.address_requests_per_minute and client is not None:
             wait = self._addresses.take(
-                client[0], config.address_requests_per_minute, time.monotonic()
+                network_of(client[0]), config.address_requests_per_minute, time.monotonic()
             )
             if wait:
                 error = too_many(config.address_requests_per_minute, "from one address", wait)
@@ -112,6 +115,15 @@ def count(request: Request, key: str) -> None:
     """Count `request` for an API key, by its id, or raise TooManyRequests."""
     limits, held = request.scope[_HELD]
     limits.count(key, held)
+
+
+def busy() -> Busy:
+    """Make the error for what there is no memory for."""
+    return Busy(
+        "The requests under way hold all the memory that there is for them.",
+        TOO_MANY_REQUESTS,
+        "Send it again in a second.",
+    )
 
 
 def too_many(most: int, what: str, wait_s: float) -> TooManyRequests:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
+from queuebit.api.connections import CONNECTION, Connection
 from queuebit.api.identity import Identity, Tenant
-from queuebit.api.limits import Rate, count, count_wrong_key
+from queuebit.api.limits import Rate, busy, count, count_wrong_key
 from queuebit.api.problems import NOT_AUTHORIZED
 from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address, check_query
@@ -153,12 +154,20 @@ async def _key(request: Request) -> Key:
     seen = SEEN.get()
     if seen is not None:
         seen.user, seen.key = key.user, key.id
+    _identify(request, key.user)
     return key
 
 
 async def _user(request: Request) -> User:
     identity: Identity = request.app.state.parts.identity
     return identity.user(await _key(request))
+
+
+def _identify(request: Request, user: str, instance: str | None = None) -> None:
+    """Have the connection know whose it is; what it keeps in memory counts for the instance."""
+    connection: Connection | None = request.scope.get(CONNECTION)
+    if connection is not None and not connection.identify(user, instance):
+        raise busy()
 
 
 async def admin_of(request: Request) -> User:
@@ -177,6 +186,7 @@ async def _call(request: Request) -> Call:
     parts: Parts = request.app.state.parts
     user = await _user(request)
     tenant = parts.identity.tenant(user, request.headers.get("service-crn"))
+    _identify(request, user.name, tenant.instance.id)
     seen = SEEN.get()
     if seen is not None:
         seen.instance = tenant.instance.id

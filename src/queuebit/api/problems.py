@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from queuebit.errors import (
+    Busy,
     InvalidInput,
     RequestError,
     ServiceFault,
@@ -132,7 +133,8 @@ def refusal(error: RequestError) -> Response:
 
 def refused(status: int, message: str, code: int, solution: str) -> RequestError:
     """Make the error of our tree that has this HTTP status; 400 if none has."""
-    kinds = {kind.status: kind for kind in RequestError.__subclasses__()}
+    all_kinds: list[type[RequestError]] = [*RequestError.__subclasses__(), Busy]
+    kinds = {kind.status: kind for kind in all_kinds}
     return kinds.get(status, InvalidInput)(message, code, solution)
 
 
