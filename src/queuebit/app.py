@@ -30,6 +30,7 @@ from queuebit.core.model import BackendState, Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.devices.loading import describe
 from queuebit.driver import Driver
+from queuebit.engines.checks import Checks
 from queuebit.engines.pool import ProcessPool
 from queuebit.engines.task import Engine
 from queuebit.engines.watched import WatchedEngine
@@ -181,6 +182,7 @@ class Service:
             backends=config.offered,
             payloads=folder,
             workers=_workers(config),
+            checkers=1,
             memory_bytes=config.worker_memory_mb * 2**20 or None,
             log_format=config.log_format,
             log_level=config.log_level,
@@ -219,7 +221,7 @@ class Service:
             database=self.database,
             payloads=payloads,
             driver=self.driver,
-            engine=engine,
+            checks=Checks(engine, _workers(config)),
             clock=clock,
             snapshots=snapshots,
             watch=watch,

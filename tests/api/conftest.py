@@ -23,6 +23,7 @@ from queuebit.core.model import Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.devices.snapshot import Snapshot
 from queuebit.driver import Driver
+from queuebit.engines.checks import Checks
 from queuebit.runner import Runner
 from queuebit.store.details import JobDetails
 from queuebit.store.listing import WorkloadQuery
@@ -121,8 +122,8 @@ class Api:
 
 @pytest.fixture
 async def api(config: Config) -> AsyncIterator[Api]:
-    store, workers, clock = MemoryStore(), Workers(), VirtualClock(START)
     payloads = Payloads(config.data / "payloads")
+    store, workers, clock = MemoryStore(), Workers(payloads), VirtualClock(START)
     workers.on_finish = lambda task: payloads.write(
         task.job_id, f"result.{task.run}", b'{"value": Infinity}', durable=True
     )
@@ -137,7 +138,7 @@ async def api(config: Config) -> AsyncIterator[Api]:
         database=store,
         payloads=payloads,
         driver=driver,
-        engine=workers,
+        checks=Checks(workers, 2),
         clock=clock,
         snapshots={one.name: Snapshot(one) for one in config.offered},
     )

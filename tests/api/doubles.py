@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
-from queuebit.core.model import Stage
+from queuebit.core.model import Reason, Stage
+from queuebit.engines.job_bodies import split_body
 from queuebit.engines.task import Outcome, Task
+from queuebit.errors import InvalidInput
+from queuebit.store.payloads import Payloads
 
 
 class Workers:
     """Stages end when the test says so; validation answers what the test set."""
 
-    def __init__(self) -> None:
+    def __init__(self, payloads: Payloads | None = None) -> None:
+        """Without `payloads`, for small bodies only."""
+        self._payloads = payloads
         self.verdict = Outcome()
         self.on_finish: Callable[[Task], None] = lambda task: None
         self.outcomes: dict[Stage, Outcome] = {
@@ -34,6 +39,12 @@ class Workers:
         pass
 
     async def run(self, task: Task) -> Outcome:
+        if task.is_split:
+            assert self._payloads is not None
+            try:
+                return split_body(self._payloads, task.job_id)
+            except InvalidInput as error:
+                return Outcome(error=Reason(message=str(error), code=error.code))
         if task.stage is None:
             self.validated.append(task)
             self.validating.set()

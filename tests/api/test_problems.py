@@ -143,7 +143,7 @@ async def test_an_oversize_body_is_a_413(api: Api, announced: bool):  # noqa: FB
 
     assert (answer.status_code, one(answer)["code"]) == (413, problems.PAYLOAD_TOO_LARGE)
     assert one(answer)["message"] == "The request body is over the limit of 2 MiB."
-    assert not (api.config.data / "payloads").exists()
+    assert await api.is_empty()
 
 
 async def test_bodies_other_than_jobs_have_a_small_limit(api: Api):

@@ -56,10 +56,10 @@ class Small:
             }
             | settings
         )
-        workers = Workers()
+        payloads = Payloads(data / "payloads")
+        workers = Workers(payloads)
         workers.verdict = Outcome(estimated_ms=1_000, metrics=ESTIMATED)
         workers.going_on.set()
-        payloads = Payloads(data / "payloads")
         workers.on_finish = lambda task: payloads.write(
             task.job_id, f"result.{task.run}", b'{"value": 1}', durable=False
         )

@@ -11,7 +11,7 @@ from tests.api.conftest import ADA, ALICE, SAMPLER
 from tests.rest.conftest import Small
 
 from queuebit.api import connection_slots, connections
-from queuebit.api.limits import Rate
+from queuebit.api.rates import Rate
 from queuebit.config import PlanConfig
 
 ASK = b"GET /api/v1/versions HTTP/1.1\r\nHost: x\r\n\r\n"

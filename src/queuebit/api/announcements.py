@@ -5,6 +5,7 @@ without an announcement of its own is a repetition, if an announced one was equa
 this is promised: it holds for the releases that were tried, and is believed of no other.
 """
 
+import hashlib
 import re
 import time
 from collections import deque
@@ -16,6 +17,7 @@ TRIED = ((0, 43), (0, 51))
 """The first and the last release of qiskit-ibm-runtime of which this is known."""
 HOLDS_S = 120.0  # between the two the client encodes the job, which takes seconds for large ones
 OPEN_MAX = 1_000  # of one client: who asks for a status all day announces nothing by it
+ALL_OPEN_MAX = 100_000  # of all clients; then those go who announced longest ago
 
 _RELEASE = re.compile(r"qiskit_ibm_runtime-(\d+)\.(\d+)\.")
 
@@ -32,16 +34,21 @@ class Announcements:
 
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}  # who announced last, last
+        self._open = 0  # announcements that are kept
 
     def hear(self, client: str | None) -> None:
         """The client asks for a backend's status."""
         if client is None:
             return
         now = time.monotonic()
-        while self._clients and self._is_over(next(iter(self._clients.values())).last):
-            del self._clients[next(iter(self._clients))]
+        while self._clients:
+            first = next(iter(self._clients))
+            if self._open < ALL_OPEN_MAX and not self._is_over(self._clients[first].last):
+                break
+            self._open -= len(self._clients.pop(first).open)
         found = self._clients.pop(client, None) or _Client()
         found.last = now
+        self._open += len(found.open) < OPEN_MAX
         found.open.append(now)
         self._clients[client] = found
 
@@ -52,9 +59,11 @@ class Announcements:
             return False
         while found.open and self._is_over(found.open[0]):
             found.open.popleft()
+            self._open -= 1
         if not found.open:
             return False
         found.open.popleft()
+        self._open -= 1
         return True
 
     def last(self, client: str) -> float:
@@ -77,4 +86,5 @@ def announcing(request: Request, who: str) -> str | None:
     release = _RELEASE.search(header)
     if release is None or not TRIED[0] <= (int(release[1]), int(release[2])) <= TRIED[1]:
         return None
-    return f"{who}\n{header}"
+    # Not the header itself, which may be long: it is kept for minutes.
+    return hashlib.sha256(f"{who}\n{header}".encode()).hexdigest()

@@ -5,6 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from queuebit.api.job_bodies import received
 from queuebit.api.jobs import MAX_COST_S, PARAMS
 from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.problems import RAN_TOO_LONG, SESSION_CLOSED, USAGE_LIMIT
@@ -15,6 +16,7 @@ from queuebit.api.submit import (
     new_job_id,
     read_wish,
     validate,
+    watched,
 )
 from queuebit.api.usage import counts_since, rules_of
 from queuebit.core import policy
@@ -52,10 +54,15 @@ async def estimate_job(call: AnyCall, request: Request) -> Response:
     The body is that of POST /jobs. What could never run is refused as it is there; limits that the
     job is over are told.
     """
-    wish, params = await read_wish(call.parts, await request.body())
-    await check_wish(call, wish)
-    # As for a job: cut off, it would kill the worker.
-    outcome = await call.parts.undertakings.see_through(_estimate(call, wish, params))
+    job_id = new_job_id()
+    async with received(request, call.parts.payloads, job_id) as body, watched(request) as left:
+        wish, params = await read_wish(call, body, left)
+        await check_wish(call, wish)
+        body.is_taken = True
+        # As for a job: cut off, it would kill the worker.
+        outcome = await call.parts.undertakings.see_through(
+            _estimate(call, wish, job_id, params, left)
+        )
     workload = await _workload(call, wish)
     assert outcome.estimated_ms is not None
     told = outcome.metrics
@@ -77,12 +84,15 @@ async def estimate_job(call: AnyCall, request: Request) -> Response:
     )
 
 
-async def _estimate(call: Call, wish: JobRequest, params: bytes) -> Outcome:
+async def _estimate(
+    call: Call, wish: JobRequest, job_id: str, params: bytes | None, left: asyncio.Event
+) -> Outcome:
     """Have a worker estimate; what it reads is deleted, or swept at the next start."""
-    payloads, job_id = call.parts.payloads, new_job_id()
+    payloads = call.parts.payloads
     try:
-        await asyncio.to_thread(payloads.write, job_id, PARAMS, params, durable=False)
-        return await validate(call, wish, job_id, only_estimate=True)
+        if params is not None:
+            await asyncio.to_thread(payloads.write, job_id, PARAMS, params, durable=False)
+        return await validate(call, wish, job_id, left, only_estimate=True)
     finally:
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
 

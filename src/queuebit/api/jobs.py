@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from queuebit.api.parts import AnyCall, Call, nothing
+from queuebit.api.payload_answers import Piece, answer_in_parts, close, piece_size
 from queuebit.api.problems import (
     JOB_NOT_CANCELLABLE,
     JOB_NOT_FINAL,
@@ -35,6 +36,8 @@ MAX_TAGS = 8  # OpenAPI, Tags
 MAX_TAG_LENGTH = 86  # OpenAPI, Tags
 _OFFSET_MAX = 2**63 - 1  # what a database can count to
 MAX_PAGE = 200  # OpenAPI, GET /jobs: out of range means the default
+PAGE_BYTES_MAX = 8 * 2**20  # of a page with parameters; one job may be larger
+PAGE_FILES_MAX = 50  # that are open for one
 
 
 def lower(value: object) -> object:
@@ -139,16 +142,33 @@ class JobFilters(BaseModel):
 
 @router.get("/jobs", response_model=JobPage)
 async def list_jobs(call: AnyCall, filters: Annotated[JobFilters, Query()]) -> Response:
-    """List the instance's jobs."""
+    """List the instance's jobs.
+
+    With their parameters, a page may have fewer jobs than its limit: it ends at so many bytes. The
+    client asks for the next one from the number of jobs that it has.
+    """
     query = filters.query(call.instance.id, call.parts.mocks)
     stored, count = await call.parts.database.jobs(query)
     page = JobPage(jobs=[], count=count, limit=query.limit, offset=query.offset)
-    jobs: list[bytes] = []
-    for job in stored:
-        params = None if filters.exclude_params else await _params(call, job)
-        jobs.append(_with_params(job_answer(job), params))
-    head = page.model_dump_json(exclude={"jobs"}).encode()
-    return Response(b'{"jobs":[%s],%s' % (b",".join(jobs), head[1:]), media_type="application/json")
+    pieces: list[Piece] = [b'{"jobs":[']
+    files = size = 0
+    try:
+        for job in stored:
+            params = None if filters.exclude_params else await _params(call, job)
+            told = _with_params(job_answer(job), params)
+            size += sum(map(piece_size, told))
+            files += len(told) > 1
+            if len(pieces) > 1:
+                if size > PAGE_BYTES_MAX or files > PAGE_FILES_MAX:
+                    close(told)
+                    break
+                pieces.append(b",")
+            pieces += told
+    except BaseException:
+        close(pieces)
+        raise
+    pieces.append(b"],%s" % page.model_dump_json(exclude={"jobs"}).encode()[1:])
+    return await answer_in_parts(pieces, "application/json")
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer)
@@ -163,7 +183,7 @@ async def read_job(call: AnyCall, job_id: str, *, exclude_params: bool = False) 
         await call.parts.driver.wait_for_end(job_id, call.parts.config.hold_ms / 1000)
         job = await owned_job(call, job_id)
     params = None if exclude_params else await _params(call, job)
-    return Response(_with_params(job_answer(job), params), media_type="application/json")
+    return await answer_in_parts(_with_params(job_answer(job), params), "application/json")
 
 
 @router.delete("/jobs/{job_id}", status_code=204)
@@ -272,21 +292,21 @@ def check_tags(tags: list[str]) -> None:
             )
 
 
-async def _params(call: Call, job: StoredJob) -> bytes:
-    """Read what the job was sent with; of a private one nobody learns it.
+async def _params(call: Call, job: StoredJob) -> Piece:
+    """Open what the job was sent with; of a private one nobody learns it.
 
     Damaged inputs are answered as none: the rest of the job, and other jobs, are to be read.
     """
     if job.details.private:
         return b"{}"
     try:
-        return await asyncio.to_thread(call.parts.payloads.read, job.record.id, PARAMS)
+        return await asyncio.to_thread(call.parts.payloads.open, job.record.id, PARAMS)
     except DamagedPayload as error:
         log.warning("inputs cannot be read", extra={"job": job.record.id, "fault": str(error)})
         return b"{}"
 
 
-def _with_params(told: JobAnswer, params: bytes | None) -> bytes:
-    """Encode `told` with `params` byte for byte as they came."""
+def _with_params(told: JobAnswer, params: Piece | None) -> list[Piece]:
+    """Encode `told` with `params` as they are stored."""
     content = told.model_dump_json(exclude_none=True).encode()
-    return content if params is None else b'%s,"params":%s}' % (content[:-1], params)
+    return [content] if params is None else [content[:-1] + b',"params":', params, b"}"]

@@ -4,44 +4,18 @@ import math
 import time
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from queuebit.api.connection_slots import network_of
+from queuebit.api.connections import CONNECTION, Connection
 from queuebit.api.problems import TOO_MANY_REQUESTS, refusal
+from queuebit.api.rates import Rate
 from queuebit.errors import Busy, TooManyRequests
 from queuebit.limiting import LimitingConfig
 
-PERIOD_S = 60.0
-_ROUNDING_S = 1e-6
 _HELD = "queuebit.held"  # key of a request's scope: the API keys that it counts for
 _PROBES = ("/health", "/ready")  # refused one, a supervisor would restart the service
-_FORGET_AT = 1_000  # callers known; then those who have been quiet are forgotten ...
-_CALLERS_MAX = 20_000  # ... and of more than so many, the ones who came first
-
-
-class Rate:
-    """How often each caller may do something: `most` times a minute, all at once if they like.
-
-    Afterwards one more is free every 60 s / `most`: what is kept of a caller is one number, the
-    instant at which everything would be free again (the generic cell rate algorithm).
-    """
-
-    def __init__(self) -> None:
-        self._free_at: dict[str, float] = {}
-        self._forget_at = _FORGET_AT
-
-    def take(self, who: str, most: int, now: float) -> float:
-        """Count one at the instant `now`, in seconds; or how long to wait. 0: it was counted."""
-        free_at = max(self._free_at.get(who, now), now) + PERIOD_S / most
-        wait = free_at - now - PERIOD_S
-        if wait > _ROUNDING_S:
-            return wait
-        self._free_at[who] = free_at
-        if len(self._free_at) > self._forget_at:
-            active = [(one, at) for one, at in self._free_at.items() if at > now]
-            self._free_at = dict(active[-_CALLERS_MAX // 2 :])
-            self._forget_at = min(_CALLERS_MAX, max(_FORGET_AT, 2 * len(self._free_at)))
-        return 0.0
+LARGE = 65_536  # bytes of a part of an answer; smaller ones are no matter
 
 
 class Limits:
@@ -69,8 +43,11 @@ class Limits:
                 return
         held: list[str] = []
         scope[_HELD] = (self, held)
+        connection: Connection | None = scope.get(CONNECTION)
         try:
-            await self._app(scope, receive, send)
+            await self._app(
+                scope, receive, send if connection is None else _within_memory(connection, send)
+            )
         finally:
             for key in held:
                 self._under_way[key] -= 1
@@ -109,6 +86,40 @@ def count_wrong_key(request: Request) -> None:
     """
     limits, _ = request.scope[_HELD]
     limits.count_wrong_key(request.client.host if request.client else "")
+
+
+def _within_memory(connection: Connection, send: Send) -> Send:
+    """`send`, that counts a large answer until it is on its way; one too many is a 503."""
+    start: Message | None = None
+
+    async def counting(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message
+            return
+        size = len(message.get("body", b""))
+        is_large = size > LARGE
+        if is_large and not connection.holding.grow(size):
+            if start is None:  # it has begun already: its client sees that it is cut short
+                connection.slot.drop()
+                return
+            refused = refusal(busy())
+            start = {
+                "type": "http.response.start",
+                "status": refused.status_code,
+                "headers": refused.raw_headers,
+            }
+            message = {"type": "http.response.body", "body": refused.body}
+            is_large = False
+        if start is not None:
+            await send(start)
+            start = None
+        await send(message)
+        if is_large:
+            await connection.drain()
+            connection.holding.shrink(size)
+
+    return counting
 
 
 def count(request: Request, key: str) -> None:

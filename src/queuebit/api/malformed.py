@@ -5,7 +5,7 @@ import time
 
 from prometheus_client import Counter
 
-from queuebit.api.limits import Rate
+from queuebit.api.rates import Rate
 
 log = logging.getLogger(__name__)
 

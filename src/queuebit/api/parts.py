@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from queuebit.api.connections import CONNECTION, Connection
 from queuebit.api.identity import Identity, Tenant
-from queuebit.api.limits import Rate, busy, count, count_wrong_key
+from queuebit.api.limits import busy, count, count_wrong_key
 from queuebit.api.problems import NOT_AUTHORIZED
+from queuebit.api.rates import Rate
 from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address, check_query
 from queuebit.api.trail import Watch, of_event
@@ -21,7 +22,7 @@ from queuebit.config import BackendConfig, Config, MockConfig, PlanConfig
 from queuebit.core.events import Event, Step
 from queuebit.devices.description import Description
 from queuebit.driver import Driver
-from queuebit.engines.task import Engine
+from queuebit.engines.checks import Checks
 from queuebit.errors import Forbidden, RequestError, ServiceFault, Unauthorized, Unavailable
 from queuebit.logs import SEEN
 from queuebit.store.database import Database
@@ -74,13 +75,11 @@ class Parts:
     database: Database
     payloads: Payloads
     driver: Driver
-    engine: Engine
+    checks: Checks
     clock: Clock
     snapshots: Mapping[str, Description]  # by backend name
     repeats: Repeats
     watch: Watch = field(default_factory=Watch)
-    # One large body at a time: it takes the thread that it is in, and the interpreter with it.
-    splitting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     submissions: Rate = field(default_factory=Rate)  # of each user in each instance
     undertakings: Undertakings = field(default_factory=Undertakings)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way

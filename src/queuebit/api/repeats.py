@@ -112,15 +112,17 @@ class Repeats:
         """Take note that a backend's status was asked for, which announces a job of some."""
         self._announcements.hear(announcing(request, who))
 
-    async def begin(self, request: Request, body: bytes, who: str) -> Submission:
-        """Take note of a submission; if it came before, that one, with the job that it made."""
+    async def begin(self, request: Request, of_body: str, who: str) -> Submission:
+        """Take note of a submission; if it came before, that one, with the job that it made.
+
+        `of_body` is the digest of its body.
+        """
         await self._forget_ended()
         key = request.headers.get("idempotency-key")
         if key is not None and not 0 < len(key) <= KEY_MAX:
             raise InvalidInput(
                 f"The header Idempotency-Key must have 1 to {KEY_MAX} characters.", INVALID_REQUEST
             )
-        of_body = hashlib.sha256(body).hexdigest()
         digest = hashlib.sha256(
             f"{who}\n{key or ''}\n{'' if key else of_body}".encode()
         ).hexdigest()

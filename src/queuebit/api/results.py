@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from queuebit.api.jobs import owned_job
 from queuebit.api.parts import AnyCall, Call, check_role, nothing
+from queuebit.api.payload_answers import answer_in_parts
 from queuebit.api.problems import GONE
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.api.why import Waiting, foreseen_times, waiting
@@ -137,12 +138,12 @@ async def read_logs(call: AnyCall, job_id: str) -> Response:
     """Read what the job's stages logged."""
     job = await owned_job(call, job_id)
     try:
-        content = await asyncio.to_thread(call.parts.payloads.read, job.record.id, "log")
+        file = await asyncio.to_thread(call.parts.payloads.open, job.record.id, "log")
     except FileNotFoundError:
         return nothing()
     except DamagedPayload as error:
-        content = f"{error}\n".encode()
-    return Response(content.decode("utf-8", "replace"), media_type=_TEXT)
+        return Response(f"{error}\n", media_type=_TEXT)
+    return await answer_in_parts([file], _TEXT)
 
 
 async def _result(call: Call, job: StoredJob) -> Response:
@@ -150,16 +151,16 @@ async def _result(call: Call, job: StoredJob) -> Response:
     payloads, job_id = call.parts.payloads, job.record.id
     if not job.details.private:
         try:
-            content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
+            file = await asyncio.to_thread(payloads.open, job_id, f"result.{job.record.run}")
         except DamagedPayload as error:
             raise _damaged(job_id, error) from None
-        return Response(content, media_type=_TEXT)
+        return await answer_in_parts([file], _TEXT)
     check_role(call.tenant, Role.MEMBER)  # to read it is to delete it
     if job_id in call.parts.being_read:
         return nothing()
     call.parts.being_read.add(job_id)
     try:
-        content = await asyncio.to_thread(payloads.read, job_id, f"result.{job.record.run}")
+        file = await asyncio.to_thread(payloads.open, job_id, f"result.{job.record.run}")
         await asyncio.to_thread(payloads.delete, job_id)
     except FileNotFoundError:
         return nothing()
@@ -167,7 +168,7 @@ async def _result(call: Call, job: StoredJob) -> Response:
         raise _damaged(job_id, error) from None
     finally:
         call.parts.being_read.discard(job_id)
-    return Response(content, media_type=_TEXT)
+    return await answer_in_parts([file], _TEXT)
 
 
 def _damaged(job_id: str, error: DamagedPayload) -> Gone:

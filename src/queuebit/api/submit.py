@@ -3,16 +3,18 @@
 import asyncio
 import re
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
-from queuebit.api import envelope
+from queuebit.api.job_bodies import JobBody, decoded, received, split
 from queuebit.api.jobs import MAX_COST_S, PARAMS, check_tags, lower
 from queuebit.api.limits import too_many
-from queuebit.api.parts import AnyCall, Call, Parts, answer
+from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.problems import (
     INVALID_REQUEST,
     NOT_AUTHORIZED,
@@ -40,13 +42,9 @@ from queuebit.store.payloads import SUBMISSION
 
 router = APIRouter(tags=["Jobs"])
 
-_SPLIT_IN_THREAD = 256 * 1024  # bytes; smaller bodies are split faster than a thread starts
-_MEMBERS_MAX = 65_536  # bytes of what is decoded here: all but the params
-# The largest jobs that fit into a body take some seconds; the client itself waits for 900 s.
-VALIDATION_MAX_S = 300
-
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"  # of xid, which IBM's ids look like
 _CALLER_MAX = 2_000  # characters of the header that are kept; the client's has about 200
+_NOTHING: dict[str, Any] = {"run": 0, "stage": None, "program_id": "", "backend": ""}
 _QISKIT = re.compile(r"[,/]qiskit-(\d[^,/*]*)")
 
 LogLevel = Annotated[
@@ -91,19 +89,19 @@ async def submit_job(call: AnyCall, request: Request) -> Response:
     The same again, because the first answer was lost, is answered with the job that it made
     (docs/decisions.md).
     """
-    body = await request.body()
-    wish, params = await read_wish(call.parts, body)
-    repeats = call.parts.repeats
-    submission = await repeats.begin(request, body, call.who)
-    del body
-    if not submission.job_id.done():
-        sent = _Sent(call, request, wish, params, submission)
-        try:
-            await call.parts.undertakings.see_through(_see_through(sent))
-        except asyncio.CancelledError:
-            sent.gone.set()
-            repeats.gone(submission)
-            raise
+    repeats, job_id = call.parts.repeats, new_job_id()
+    async with received(request, call.parts.payloads, job_id) as body, watched(request) as left:
+        wish, params = await read_wish(call, body, left)
+        submission = await repeats.begin(request, body.digest, call.who)
+        if not submission.job_id.done():
+            body.is_taken = True
+            sent = _Sent(call, request, wish, job_id, params, body.params_bytes, submission, left)
+            try:
+                await call.parts.undertakings.see_through(_see_through(sent))
+            except asyncio.CancelledError:
+                left.set()
+                repeats.gone(submission)
+                raise
     await repeats.answered(submission, request)
     return answer(
         JobCreated(
@@ -122,22 +120,23 @@ class _Sent:
     call: Call
     request: Request
     wish: JobRequest
-    params: bytes
+    job_id: str
+    params: bytes | None
+    """None: they are stored already."""
+    params_bytes: int
     submission: Submission
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event
     """Nobody waits for it any more."""
 
 
 async def _see_through(sent: _Sent) -> None:
     """Submit, and tell those who repeat it meanwhile what became of it."""
     try:
-        _check_rate(sent.call)
-        await check_wish(sent.call, sent.wish)
-        job_id = await _submit(sent)
+        await _submit(sent)
     except BaseException as error:
         sent.call.parts.repeats.failed(sent.submission, error)
         raise
-    sent.submission.job_id.set_result(job_id)
+    sent.submission.job_id.set_result(sent.job_id)
 
 
 def _check_rate(call: Call) -> None:
@@ -151,16 +150,20 @@ def _check_rate(call: Call) -> None:
         raise too_many(most, f"of jobs in the {call.plan.name} plan", wait_s / parts.config.speed)
 
 
-async def _submit(sent: _Sent) -> str:
-    """Store, validate and submit; the job's id.
+async def _submit(sent: _Sent) -> None:
+    """Store, validate and submit.
 
     Cut off, it would kill the worker that validates: any client could cost others their workers.
     """
-    call, wish = sent.call, sent.wish
-    job_id, payloads = new_job_id(), call.parts.payloads
+    call, wish, job_id = sent.call, sent.wish, sent.job_id
+    payloads = call.parts.payloads
     try:
-        await asyncio.to_thread(payloads.write, job_id, PARAMS, sent.params, durable=True)
-        outcome = await validate(call, wish, job_id)
+        _check_rate(call)
+        await check_wish(call, wish)
+        if sent.params is not None:
+            await asyncio.to_thread(payloads.write, job_id, PARAMS, sent.params, durable=True)
+            sent.params = None
+        outcome = await validate(call, wish, job_id, sent.left)
         await _check_still_there(sent)
         if sent.submission.key is None:  # else the database keeps it
             mark = sent.submission.mark()
@@ -186,7 +189,6 @@ async def _submit(sent: _Sent) -> str:
     if step.refusal is not None:
         await asyncio.to_thread(payloads.delete, job_id)
         raise _submit_refusal(step.refusal)
-    return job_id
 
 
 def _workload_id(call: Call, wish: JobRequest) -> str | None:
@@ -198,25 +200,20 @@ def new_job_id() -> str:
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
 
 
-async def read_wish(parts: Parts, body: bytes) -> tuple[JobRequest, bytes]:
-    """Read the body: the checked wish without its params, and these as they came."""
-    if len(body) > _SPLIT_IN_THREAD:
-        async with parts.splitting:
-            members = await asyncio.to_thread(envelope.split, body)
+async def read_wish(
+    call: Call, body: JobBody, left: asyncio.Event
+) -> tuple[JobRequest, bytes | None]:
+    """The checked wish in a body, and its params in JSON; None: they are stored."""
+    params: bytes | None = None
+    if body.content is None:
+        outcome = await _check(call, Task(**_NOTHING, job_id=body.job_id, is_split=True), left)
+        members = decoded(outcome.metrics["members"])
+        body.params_bytes = outcome.metrics["params_bytes"]
     else:
-        members = envelope.split(body)
-    params = members.pop(PARAMS, b"{}")
-    if not params.startswith(b"{"):
-        raise InvalidInput("params is not a JSON object.", INVALID_REQUEST)
-    if sum(map(len, members.values())) > _MEMBERS_MAX:
-        raise InvalidInput(
-            f"All but params of the request body is over the limit of {_MEMBERS_MAX} bytes.",
-            INVALID_REQUEST,
-        )
+        members, params = split(body.content)
+        body.params_bytes = len(params)
     try:
-        wish = JobRequest.model_validate(
-            {key: envelope.decode(value) for key, value in members.items()}
-        )
+        wish = JobRequest.model_validate(members)
     except ValidationError as error:
         raise invalid(error, "the request body") from None
     check_tags(wish.tags)
@@ -264,7 +261,7 @@ def is_dry_run(call: Call, wish: JobRequest) -> bool:
 
 
 async def validate(
-    call: Call, wish: JobRequest, job_id: str, *, only_estimate: bool = False
+    call: Call, wish: JobRequest, job_id: str, left: asyncio.Event, *, only_estimate: bool = False
 ) -> Outcome:
     """Have a worker check the parameters, and tell what they will take."""
     task = Task(
@@ -276,15 +273,12 @@ async def validate(
         calibrated=call.parts.driver.calibrated(wish.backend),
         only_estimate=only_estimate,
     )
-    try:
-        async with asyncio.timeout(VALIDATION_MAX_S):  # and its worker is killed
-            outcome = await call.parts.engine.run(task)
-    except TimeoutError:
-        raise InvalidInput(
-            f"The parameters could not be checked in {VALIDATION_MAX_S} s.",
-            INVALID_REQUEST,
-            "Send smaller or fewer circuits in one job.",
-        ) from None
+    return await _check(call, task, left)
+
+
+async def _check(call: Call, task: Task, left: asyncio.Event) -> Outcome:
+    """Run a check in its turn; what it refuses is raised."""
+    outcome = await call.parts.checks.run(task, call.instance.id, call.user.name, left)
     if outcome.held:
         raise Unavailable(f"The parameters cannot be checked now: {outcome.held}.")
     if outcome.error is None:
@@ -295,9 +289,26 @@ async def validate(
     raise refused(outcome.status, error.message, error.code, error.solution)
 
 
+@asynccontextmanager
+async def watched(request: Request) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the client goes away, for as long as this lasts."""
+    left = asyncio.Event()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield left
+    finally:
+        watching.cancel()
+
+
 async def _check_still_there(sent: _Sent) -> None:
     """Refuse for a client that went away: it would never learn the job's id."""
-    if sent.gone.is_set() or await sent.request.is_disconnected():
+    if sent.left.is_set() or await sent.request.is_disconnected():
         raise InvalidInput("The client went away.", INVALID_REQUEST)
 
 
@@ -326,7 +337,7 @@ def _details(sent: _Sent, job_id: str) -> JobDetails:
         runtime=wish.runtime,
         caller=caller,
         qiskit_version=version[1] if version else None,
-        input_bytes=len(sent.params),
+        input_bytes=sent.params_bytes,
         submitted=sent.submission.key,
     )
 

@@ -8,6 +8,7 @@ harm to the others. A socket that closes is the news of a death.
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from queuebit.engines.task import (
     Staff,
     Task,
     out_of_memory,
+    took_too_long,
 )
 from queuebit.errors import ConfigError, ServiceFault
 
@@ -53,8 +55,9 @@ log = logging.getLogger(__name__)
 class ProcessPool:
     """As many warm workers as asked for, always. Implements `engines.task.Engine`.
 
-    Tasks wait in order of arrival. At most all workers but one run a quantum stage, so the short
-    tasks (a client waits for `validate`) never stand behind simulations only.
+    Tasks wait in order of arrival. Of `workers`, all but one run a quantum stage at most, so the
+    short tasks (a client waits for `validate`) never stand behind simulations only. One more is
+    there for each of `checkers`, which is how many slow checks may run (`checks`).
     """
 
     worker_module: ClassVar[str] = "queuebit.engines.worker"
@@ -66,6 +69,7 @@ class ProcessPool:
         backends: Sequence[BackendConfig],
         payloads: Path,
         workers: int,
+        checkers: int = 0,
         memory_bytes: int | None = None,
         log_format: str = "text",
         log_level: str = "warning",
@@ -78,7 +82,7 @@ class ProcessPool:
         """
         self._network = network
         self._environment = {**ENVIRONMENT, **environment(os.environ, variables)}
-        share = memory.available_bytes() * 9 // 10 // workers
+        share = memory.available_bytes() * 9 // 10 // (workers + checkers)
         self._setup = Setup(
             backends=tuple(backends),
             payloads=payloads,
@@ -86,7 +90,7 @@ class ProcessPool:
             log_format=log_format,
             log_level=log_level,
         )
-        self._workers = workers
+        self._workers = workers + checkers
         self._deaths = 0
         self._keepers: list[asyncio.Task[None]] = []
         self._quantum = asyncio.Semaphore(max(1, workers - 1))
@@ -149,6 +153,8 @@ class ProcessPool:
                 deaths.append(worker.end or "killed")
                 told = {"job": task.job_id, "stage": task.what, "end": worker.end}
                 log.warning("worker died", extra=told)
+                if worker.is_over_budget:
+                    return took_too_long(task)
                 if LACK_OF_MEMORY.search(worker.words):
                     return out_of_memory(task, self._setup.memory_bytes)
         return _too_deadly(task, deaths)
@@ -256,6 +262,7 @@ class _Worker(asyncio.Protocol):
         self.refusals: tuple[str, ...] = ()  # why some backends cannot run jobs
         self.end = ""  # how it died; empty: nobody told
         self.words = ""  # its last words on standard error
+        self.is_over_budget = False  # it was killed for the processor time that a check took
         self.outcomes = 0  # tasks done
         self.stopped = False  # we wanted its death
         self.ready: asyncio.Future[None] = loop.create_future()  # it can work, or it is dead
@@ -311,6 +318,7 @@ class _Worker(asyncio.Protocol):
                 self.ready.set_result(None)
             case Exit(code=code, words=words):
                 self.words = words
+                self.is_over_budget = code == -signal.SIGXCPU
                 self.end = f"signal {-code}" if code < 0 else f"exit status {code}"
             case Outcome() if self._answer is not None and not self._answer.done():
                 self.outcomes += 1

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from queuebit.core.model import Calibrated, Reason, Stage
 
 CODE_TEMPORARY = 9707  # IBM: temporary internal error
+CODE_INVALID = 1208  # IBM: invalid request
 CODE_TOO_BIG = 3248  # IBM: the job is too large for the system
 
 
@@ -23,6 +24,8 @@ class Task:
 
     `only_estimate`, of a validation: there will be no job. Limits that it would break are told in
     the metrics, and are no error.
+
+    `is_split`, of a validation: only take apart the body of the submission (`job_bodies`).
     """
 
     job_id: str
@@ -32,6 +35,7 @@ class Task:
     backend: str
     calibrated: Calibrated | None = None
     only_estimate: bool = False
+    is_split: bool = False
 
     @property
     def what(self) -> str:
@@ -82,6 +86,21 @@ def out_of_memory(task: Task, limit_bytes: int) -> Outcome:
             "worker_memory_mb raised.",
         ),
         service_fault=True,
+    )
+
+
+CHECK_CPU_S = 60
+"""Seconds of processor time that a check may take, from its start; then its worker is killed."""
+
+
+def took_too_long(task: Task) -> Outcome:
+    """What becomes of a check that is over its budget."""
+    return Outcome(
+        error=Reason(
+            message=f"The {task.what} took more than {CHECK_CPU_S} s of processor time.",
+            code=CODE_INVALID,
+            solution="Send smaller or fewer circuits in one job.",
+        )
     )
 
 

@@ -32,7 +32,8 @@ class WatchedEngine:
 
     async def run(self, task: Task) -> Outcome:
         """Run `task` on the engine."""
-        stage = "validate" if task.stage is None else task.stage.value
+        check = "split" if task.is_split else "validate"
+        stage = check if task.stage is None else task.stage.value
         if task.stage is None:
             self._traces.remember(task.job_id)
             span = self._traces.span(stage, job=task.job_id, backend=task.backend)

@@ -7,11 +7,14 @@ an import in a thread that ends crashes later. Everything that a stage needs is 
 import ctypes
 import logging
 import pickle
+import resource
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -24,13 +27,14 @@ from queuebit.core.model import Calibrated, Reason, Stage
 from queuebit.devices import loading
 from queuebit.devices.mock import mocked
 from queuebit.devices.protocol import Qpu
+from queuebit.engines.job_bodies import split_body
 from queuebit.engines.pipe import Setup, receive, serve
-from queuebit.engines.task import LACK_OF_MEMORY, Outcome, Task, out_of_memory
+from queuebit.engines.task import CHECK_CPU_S, LACK_OF_MEMORY, Outcome, Task, out_of_memory
 from queuebit.errors import ConfigError, QueuebitError, RequestError, ServiceFault
 from queuebit.programs import program
 from queuebit.programs.estimates import Estimate
 from queuebit.store.faults import is_passing, said
-from queuebit.store.payloads import Payloads
+from queuebit.store.payloads import INPUTS, Payloads
 
 CODE_INTERNAL = 9999  # IBM: internal error
 
@@ -108,16 +112,27 @@ class Worker:
         return True
 
     def _stage(self, task: Task) -> Outcome:
+        if task.stage is not None:
+            return self._staged(task)
+        with _budget(CHECK_CPU_S):
+            return self._checked(task)
+
+    def _checked(self, task: Task) -> Outcome:
+        """Look at what a user has sent, which may be anything."""
+        if task.is_split:
+            return split_body(self._payloads, task.job_id)
+        device = self._device(task.backend, task.calibrated)
+        params = self._read(task, INPUTS)
+        if task.only_estimate:
+            told, over = program.estimate(task.program_id, params, device)
+            return Outcome(estimated_ms=told.estimated_ms, metrics=_metrics(told, over))
+        return Outcome(estimated_ms=program.validate(task.program_id, params, device).estimated_ms)
+
+    def _staged(self, task: Task) -> Outcome:
         device = self._device(task.backend, task.calibrated)
         match task.stage:
-            case None if task.only_estimate:
-                told, over = program.estimate(task.program_id, self._read(task, "params"), device)
-                return Outcome(estimated_ms=told.estimated_ms, metrics=_metrics(told, over))
-            case None:
-                told = program.validate(task.program_id, self._read(task, "params"), device)
-                return Outcome(estimated_ms=told.estimated_ms)
             case Stage.PREPARE:
-                prepared = program.prepare(task.program_id, self._read(task, "params"), device)
+                prepared = program.prepare(task.program_id, self._read(task, INPUTS), device)
                 self._write(task, "prepared", prepared.work)
                 return Outcome(
                     estimated_ms=prepared.estimated_ms, metrics=prepared.metrics, log=prepared.log
@@ -134,7 +149,7 @@ class Worker:
                 result = program.finish(task.program_id, work, raw, device)
                 self._payloads.write(task.job_id, f"result.{task.run}", result, durable=True)
                 return Outcome()
-            case Stage.READY:
+            case _:
                 raise ServiceFault("there is nothing to run while a job waits for the QPU")
 
     def _device(self, name: str, calibrated: Calibrated | None = None) -> Qpu:
@@ -165,6 +180,20 @@ class Worker:
         self._payloads.write(task.job_id, f"{name}.{task.run}", content, durable=False)
 
 
+@contextmanager
+def _budget(seconds: int) -> Iterator[None]:
+    """Have the kernel kill this process, by SIGXCPU, if what is inside takes too long.
+
+    Counted is the time of all threads on the processor, in whole seconds.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time()) + seconds, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
 def main(pipe: socket.socket) -> None:
     """Be a worker of the service at the other end of `pipe`."""
     np.random.seed()  # noqa: NPY002 - forked workers would all draw the same numbers
@@ -173,6 +202,8 @@ def main(pipe: socket.socket) -> None:
     worker = Worker(setup.backends, Payloads(setup.payloads), setup.memory_bytes)
     refusals = worker.refusals()
     memory.limit_to(setup.memory_bytes)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # it would be as large as the worker
     serve(pipe, worker.run, worker.warm_up, refusals=refusals)
 
 

@@ -3,6 +3,7 @@
     JOB_ID/params, result.1, log     what is kept of a job
     .work/JOB_ID/                    there while a job is not final, or is being deleted
     .work/JOB_ID/prepared.1, raw.1   what its stages pass on: worth nothing after a restart
+    .work/JOB_ID/body                a large submission, until it is taken apart
     .work/JOB_ID/submission          its client may not have had the answer (api/repeats.py)
 
 One folder a job; workers open the same folders themselves, so nothing large passes through the
@@ -33,7 +34,8 @@ SUBMISSION = "submission"
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _WORK = ".work"
 _OLD_REMAINS = ("part.", "deleted.")  # of an earlier Queuebit, which had no work folders
-_IN_WORK = frozenset({"prepared", "raw", SUBMISSION})
+BODY = "body"  # of a submission, until it is taken apart
+_IN_WORK = frozenset({"prepared", "raw", BODY, SUBMISSION})
 _HEADER = re.compile(rb"queuebit 1 (\d{15}) ([0-9a-f]{8})\n")
 HEADER_BYTES = 36
 _PART_BYTES = 2**20  # read at once, to compare a checksum

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuebit.api.envelope import decode, split
 from queuebit.errors import InvalidInput
+from queuebit.programs.wire.json_members import compact, split
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))  # test_text.py
 VALUES = st.recursive(
@@ -27,8 +27,10 @@ def test_every_object_is_split_into_what_it_holds(value: dict, encode: Callable[
 
     members = split(body)
 
-    assert repr({key: decode(member) for key, member in members.items()}) == repr(value)
+    assert repr({key: json.loads(member) for key, member in members.items()}) == repr(value)
     assert all(member in body for member in members.values())
+    assert repr(json.loads(compact(body))) == repr(value)
+    assert compact(body) == compact(compact(body))
 
 
 @given(st.binary(max_size=40) | st.text('{}[]",:\\ 1a', max_size=40).map(str.encode))
@@ -39,8 +41,9 @@ def test_what_is_not_an_object_is_refused(body: bytes):
     except ValueError:
         expected = None
     try:
+        compact(body)
         members = split(body)
-        {key: decode(member) for key, member in members.items()}
+        {key: json.loads(member) for key, member in members.items()}
     except InvalidInput:
         assert not isinstance(expected, dict)
 
@@ -67,3 +70,16 @@ def test_long_strings_are_passed_in_linear_time(text: str):
 def test_what_would_take_long_is_refused(body: bytes, message: str):
     with pytest.raises(InvalidInput, match=message):
         split(body)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (b' { "a" : [ 1 ,\t"x  \\" y" , { } ] }\n', b'{"a":[1,"x  \\" y",{}]}'),
+        (b"[" + b" " * 1_000_000 + b"1]", b"[1]"),
+        (b'{"a": 1  2, "b":"x"  "y"}', b'{"a":1 2,"b":"x" "y"}'),  # no JSON, and stays none
+        (b"[1.0e5 , -0 ,NaN]", b"[1.0e5,-0,NaN]"),
+    ],
+)
+def test_white_space_is_not_kept(given: bytes, expected: bytes):
+    assert compact(given) == expected
