@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
-    """From 0007."""
+    """From 0008."""
     op.create_table(
         "service",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
