@@ -81,3 +81,41 @@ async def test_nobody_is_asked_for_such_text(api: Api, method: str, path: str):
 
     assert (answer.status_code, one(answer)["code"]) == (400, problems.INVALID_REQUEST)
     assert "NUL" in one(answer)["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/queuebit/users/me/keys", {f"k{i}": i for i in range(50_000)}),
+        ("POST", "/queuebit/users/me/keys", {"label": list(range(100_000))}),
+        ("POST", "/sessions", {"mode": "batch", "backend": "fake_manila", "x": [{}] * 50_000}),
+        ("PUT", "/jobs/nosuchjob/tags", {"tags": [1] * 100_000}),
+        ("POST", "/jobs", SAMPLER | {"tags": [1] * 20_000}),
+        ("POST", "/queuebit/estimates", SAMPLER | {"tags": [1] * 20_000}),
+    ],
+)
+async def test_a_body_of_many_members_is_refused_before_it_is_checked(
+    api: Api, method: str, path: str, body, monkeypatch: pytest.MonkeyPatch
+):
+    def never(*_args: object) -> None:
+        raise AssertionError("each of its errors would be told")
+
+    monkeypatch.setattr(problems, "invalid", never)
+    answer = await api.ask(method, path, content=json.dumps(body), headers=JSON)
+
+    assert (answer.status_code, one(answer)["code"]) == (400, problems.INVALID_REQUEST)
+    assert "more than" in one(answer)["message"]
+
+
+async def test_members_with_such_names_are_refused(api: Api):
+    body = json.dumps({"label": "laptop", HALF: 1})
+
+    answer = await api.ask("POST", "/queuebit/users/me/keys", content=body, headers=JSON)
+
+    assert (answer.status_code, one(answer)["code"]) == (400, problems.INVALID_REQUEST)
+
+
+def test_a_message_that_holds_half_a_character_can_be_sent():
+    told = json.loads(bytes(problems.problem(400, 1208, f"there is no {HALF}").body))
+
+    assert told["error"]["message"] == "there is no a\\ud800b"

@@ -192,3 +192,25 @@ def test_a_circuit_must_be_one():
     assert codec.circuit(QuantumCircuit(1), "PUB 0", None).num_qubits == 1
     with pytest.raises(InvalidInput, match="PUB 3: this is not a circuit but a list"):
         codec.circuit([], "PUB 3", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb'{"pubs": [["\ud800"]]}',
+        rb'{"\uDFFFx": 1}',
+        rb'{"pubs": [[{"__type__": "\udc00", "__value__": 1}]]}',
+        rb'{"options": {"a": {"b": ["\ud83dx"]}}}',
+        b'{"a": "\xed\xa0\x80"}',
+        b'{"a": "\xff"}',
+    ],
+)
+def test_halves_of_characters_are_refused_wherever_they_are(text):
+    with pytest.raises(InvalidInput, match=r"halves of characters|UTF-8") as refusal:
+        codec.decode(text)
+
+    refusal.value.message.encode()
+
+
+def test_a_character_that_json_writes_in_two_halves_is_read():
+    assert codec.decode(rb'{"a": "\ud83d\ude42 \\ud800"}') == {"a": "\U0001f642 \\ud800"}

@@ -22,6 +22,7 @@ from queuebit.programs.wire import json_members
 from queuebit.store.payloads import BODY, INPUTS, Payloads, Writer
 
 SMALL = 16 * 1024  # bytes; to split so many takes some milliseconds at worst
+ITEMS_MAX = 500  # of lists and objects outside of the params: each may be an error to be told
 PART = 256 * 1024  # bytes that are written at once
 
 
@@ -95,6 +96,10 @@ def split(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 def decoded(members: Mapping[str, bytes]) -> dict[str, Any]:
     """Decode what is not the params, all of whose text can be stored."""
+    if sum(value.count(b",") for value in members.values()) > ITEMS_MAX:
+        raise InvalidInput(
+            f"All but params of the request body has more than {ITEMS_MAX} items.", INVALID_REQUEST
+        )
     try:
         found = {key: json.loads(value) for key, value in members.items()}
         check_json(found)

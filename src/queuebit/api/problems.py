@@ -64,8 +64,11 @@ STORAGE_FULL = 1507
 MORE_INFO = "https://cloud.ibm.com/apidocs/quantum-computing#error-handling"
 TRACE_HEADER = "uber-trace-id"
 SMALL_BODY = 2**20  # bytes; limit of all bodies but a job's
+# Commas, colons and ampersands of such a body: each may begin a member, which may be an error.
+SMALL_MARKS = 500
 RETRY_AFTER_S = 2  # of what passes by itself
 _TOLD_MAX = 10  # errors of one request: a body may hold a hundred thousand
+_MARKS = (b",", b":", b"&")
 _LARGE = ("/jobs", "/queuebit/estimates")  # paths that take a job
 
 
@@ -98,6 +101,7 @@ def problem(status: int, code: int, message: str, *, solution: str = "") -> Resp
     seen = SEEN.get()
     if seen is not None:
         seen.code = code
+    message = message.encode(errors="backslashreplace").decode()  # what half of a character is in
     told = Problem(
         errors=[OneProblem(code=code, message=message, solution=solution, more_info=MORE_INFO)],
         error=ShortProblem(
@@ -183,16 +187,22 @@ class BodyLimit:
             return
         limit = self._max_bytes if scope["path"].endswith(_LARGE) else SMALL_BODY
         told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        announced, received = int(told), 0  # the server has checked that it is a number
+        announced, received, marks = int(told), 0, 0  # the server has checked that it is a number
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, marks
             if announced > limit:
                 raise _too_large(limit)
             message = await receive()
-            received += len(message.get("body", b""))
+            body = message.get("body", b"")
+            received += len(body)
             if received > limit:
                 raise _too_large(limit)
+            if (
+                limit == SMALL_BODY
+                and (marks := marks + sum(map(body.count, _MARKS))) > SMALL_MARKS
+            ):
+                raise _too_many(SMALL_MARKS)
             return message
 
         await self._app(scope, counted, send)
@@ -208,6 +218,12 @@ _HTTP_CODES = {
         "Split the job, or have the operator raise max_body_mb.",
     ),
 }
+
+
+def _too_many(limit: int) -> HTTPException:
+    return HTTPException(
+        HTTPStatus.BAD_REQUEST, f"The request body has more than {limit} members or items."
+    )
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -15,6 +15,7 @@ from queuebit.cli.estimate import estimate
 from queuebit.cli.instances import app as instances
 from queuebit.cli.jobs import cancel, job, jobs
 from queuebit.cli.login import login
+from queuebit.cli.output import printable
 from queuebit.cli.serve import serve
 from queuebit.cli.simulate import simulate
 from queuebit.cli.users import keys, users
@@ -68,7 +69,7 @@ def _tell(mistake: object) -> None:
     text = str(mistake)
     if isinstance(mistake, RequestError):
         text = advised(text, mistake.solution)
-    typer.echo(f"queuebit: {' '.join(text.split())}", err=True)
+    typer.echo(f"queuebit: {printable(' '.join(text.split()))}", err=True)
 
 
 for command in (

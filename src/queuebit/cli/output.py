@@ -12,6 +12,8 @@ from rich.text import Text
 
 PIPE_COLUMNS = 240  # width where no terminal sets one: a pipe wants whole lines
 
+_DEL = 0x7F  # the only character that a terminal obeys and JSON writes as it is
+
 _COLOURS = {
     "Running": "cyan",
     "Completed": "green",
@@ -38,7 +40,22 @@ def console() -> Console:
 
 def print_json(data: Any) -> None:
     """Print `data` as indented JSON, without colours."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+
+def printable(text: str) -> str:
+    r"""`text` with characters that command a terminal, or that it shows nothing for, as \u001b.
+
+    Tags, names and reasons are other people's text. In JSON it stays the same text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if ord(character) != _DEL else "\\u007f"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
@@ -67,7 +84,7 @@ def fields_table(fields: Iterable[tuple[str, Any]]) -> Table:
 
 
 def _cell(value: Any) -> Text:
-    text = "" if value is None else str(value)
+    text = "" if value is None else printable(str(value))
     return Text(text, style=_COLOURS.get(text, ""))
 
 

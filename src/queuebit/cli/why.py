@@ -10,7 +10,7 @@ from rich.table import Table
 
 from queuebit.cli.connection import Connection, Json, asks_service, segment
 from queuebit.cli.jobs import Id
-from queuebit.cli.output import console, fields_table, local_time, print_json
+from queuebit.cli.output import console, fields_table, local_time, print_json, printable
 from queuebit.core.model import FINAL, WorkloadState
 from queuebit.errors import NotFound
 
@@ -50,7 +50,7 @@ def watch(
             if live is not None:
                 live.update(_picture(told), refresh=True)
             elif shown != (line := f"{told['status']}: {told['reason']}"):
-                out.print(line, soft_wrap=True, markup=False)
+                out.print(printable(line), soft_wrap=True, markup=False)
                 shown = line
             if told["status"] in OVER:
                 return

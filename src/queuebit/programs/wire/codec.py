@@ -8,6 +8,7 @@ public encoder.
 import base64
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _KINDS = {
     type(None): "null",
     np.ndarray: "an array",
 }
+_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")  # escapes in JSON of characters in two halves
 NESTING_MAX = 64  # lists in lists; observables need one level per axis, and arrays have at most 64
 
 
@@ -51,9 +53,17 @@ def decode(params: bytes) -> dict[str, Any]:
 def document(params: bytes) -> dict[str, Any]:
     """The parameters of a job as the JSON object that they are."""
     try:
-        read = json.loads(params)
+        read = json.loads(params.decode())
+        if _HALVES.search(params):
+            json.dumps(read, ensure_ascii=False).encode()
     except RecursionError:
         raise InvalidInput("the parameters are nested too deep", 1208) from None
+    except UnicodeDecodeError:
+        raise InvalidInput("the parameters are not text in UTF-8", 1208) from None
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "the parameters hold halves of characters (surrogates), which no text may", 1208
+        ) from None
     except ValueError as error:
         raise InvalidInput(f"the parameters are not JSON: {error}", 1208) from None
     if not isinstance(read, dict):
