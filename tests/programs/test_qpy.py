@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit import qpy as qiskit_qpy
-from qiskit.circuit import Instruction, Parameter, ParameterVector
-from qiskit.circuit.classical import expr
+from qiskit.circuit import (
+    Duration,
+    IfElseOp,
+    Instruction,
+    Parameter,
+    ParameterVector,
+    SwitchCaseOp,
+    WhileLoopOp,
+)
+from qiskit.circuit.classical import expr, types
 from qiskit.circuit.library import HGate, PauliEvolutionGate, QFTGate
 from qiskit.quantum_info import SparsePauliOp
 
@@ -254,5 +262,66 @@ def test_a_delay_whose_unit_is_lost_is_refused():
     circuit = QuantumCircuit(1)
     circuit.delay(1e-6, 0, unit="s")
 
-    with pytest.raises(InvalidInput, match="a delay in seconds"):
+    with pytest.raises(InvalidInput, match="QPY keeps no units"):
         qpy.load(saved(circuit))
+
+
+def deciding() -> QuantumCircuit:
+    """Variables, stores, conditions on bits that are not among the instruction's own."""
+    register = ClassicalRegister(2, "c")
+    circuit = QuantumCircuit(QuantumRegister(2, "q"), register, ClassicalRegister(1, "d"))
+    body = QuantumCircuit(1)
+    body.x(0)
+    circuit.measure([0, 1], register)
+    count = circuit.add_var("count", expr.lift(3, types.Uint(4)))
+    circuit.add_var("share", expr.lift(0.5))
+    circuit.add_uninitialized_var(expr.Var.new("seen", types.Bool()))
+    circuit.store(circuit.clbits[2], expr.less(count, 2))
+    circuit.store(expr.index(count, 1), register[0])
+    circuit.append(IfElseOp((register[0], 1), body), [1], [])
+    circuit.append(IfElseOp((register, 2), body, body), [1], [])
+    circuit.append(IfElseOp(expr.less(register, count), body), [1], [])
+    circuit.append(WhileLoopOp((circuit.clbits[2], 1), body), [0], [])
+    circuit.append(SwitchCaseOp(register, [(1, body)]), [0], [])
+    circuit.append(SwitchCaseOp(expr.add(register, count), [(1, body)]), [0], [])
+    with circuit.if_test(expr.lift(circuit.clbits[2])):
+        own = circuit.add_var("own", expr.add(count, 1))
+        circuit.store(count, own)
+        with circuit.while_loop(expr.less(count, 9)):
+            circuit.store(count, expr.add(count, own))
+    return circuit
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_variables_and_conditions_on_any_bits_load(version):
+    circuit = deciding()
+
+    loaded = qpy.load(saved(circuit, version))
+
+    assert loaded == circuit
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_durations_load(version):
+    circuit = QuantumCircuit(1)
+    circuit.delay(expr.add(Duration.us(1), Duration.dt(5)), 0)
+
+    assert qpy.load(saved(circuit, version)) == circuit
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_stretches_are_refused_by_name(version):
+    circuit = QuantumCircuit(1)
+    circuit.delay(circuit.add_stretch("wait"), 0)
+
+    with pytest.raises(InvalidInput, match="the stretch 'wait' is not supported"):
+        qpy.load(saved(circuit, version))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_wide_variable_is_refused(version):
+    circuit = QuantumCircuit(1)
+    circuit.add_uninitialized_var(expr.Var.new("wide", types.Uint(2**30)))
+
+    with pytest.raises(InvalidInput, match="a classical variable of"):
+        qpy.load(saved(circuit, version))

@@ -37,6 +37,11 @@ def at_rows(
     return np.array([_value(written, dict(zip(used, row, strict=True))) for row in chosen.tolist()])
 
 
+def is_linear(written: ParameterExpression) -> bool:
+    """Whether it is a real number wherever its parameters are."""
+    return _slopes(written, list(written.parameters)) is not None
+
+
 def _slopes(written: ParameterExpression, used: list[Parameter]) -> list[float] | None:
     """Its derivatives, if all are constants."""
     found = []

@@ -111,7 +111,7 @@ def evaluate(node: Any, scope: Scope) -> Value:  # noqa: PLR0911 - one for each 
             if node.op is expr.Binary.Op.DIV:
                 return _divide(left, right, node.type)
             return _as_type(_BINARY[node.op](left, right), node.type)
-    raise InvalidInput(refusal(node) or f"the classical expression {node} is not supported")
+    raise InvalidInput(refusal(node) or f"the expression {node} is not supported", code=1517)
 
 
 def constant_s(node: Any, dt: float | None) -> float:

@@ -69,6 +69,11 @@ class Part:
 CLASSICAL = frozenset({"if_else", "switch_case", "while_loop", "for_loop", "store", "box"})
 
 
+def is_dynamic(circuit: QuantumCircuit) -> bool:
+    """Whether it has control flow, classical variables, or stores into classical bits."""
+    return bool(circuit.has_control_flow_op() or circuit.num_vars or "store" in circuit.count_ops())
+
+
 def read(circuit: QuantumCircuit, qubits: dict[Bit, int], clbits: dict[Bit, int]) -> Iterator[Op]:
     """The circuit's operations, without barriers."""
     for one in circuit.data:

@@ -1,6 +1,7 @@
 """A snapshot as a Qiskit Target: what the client builds from our configuration, no less."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from qiskit.circuit import Gate, Instruction, Parameter
@@ -22,6 +23,15 @@ CONTROL_FLOW = {
 }
 RZZ_BOUNDS = (0.0, math.pi / 2)  # semantics 6.3: "rzz angle in [0, pi/2]"
 _SI = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "GHz": 1e9, "MHz": 1e6, "Hz": 1.0}
+_LISTED_MAX = 5  # qubits in a message
+
+
+def listed(qubits: Sequence[int]) -> str:
+    """Qubits in a message: all of a few, else the first ones and how many there are."""
+    if len(qubits) <= _LISTED_MAX:
+        return str(tuple(qubits))
+    first = ", ".join(map(str, qubits[:_LISTED_MAX]))
+    return f"({first}, ...; {len(qubits)} in all)"
 
 
 def in_si(entries: list[Json]) -> dict[str, float]:

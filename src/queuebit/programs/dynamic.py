@@ -13,6 +13,7 @@ from qiskit.circuit import ClassicalRegister
 from qiskit.circuit.classical import expr, types
 
 from queuebit.devices.protocol import LimitsDynamicCircuits, Qpu
+from queuebit.devices.reading import is_dynamic
 from queuebit.errors import InvalidInput
 
 OPERAND_BITS_MAX = 32
@@ -33,7 +34,7 @@ def check(circuit: QuantumCircuit, device: Qpu, where: str) -> None:
 
 def check_static(circuit: QuantumCircuit, device: Qpu, where: str) -> None:
     """Refuses a dynamic circuit, if `device` has the limits: 'Estimator does not support' them."""
-    if _limited(device) and circuit.has_control_flow_op():
+    if _limited(device) and is_dynamic(circuit):
         raise InvalidInput(
             f"{where}: Estimator does not support dynamic circuits.",
             1517,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
-from queuebit.devices.isa import swept_error
 from queuebit.devices.protocol import Qpu
+from queuebit.devices.sweeps import swept_error
 from queuebit.errors import InvalidInput
 from queuebit.programs import dynamic
 from queuebit.programs.wire import codec

@@ -24,6 +24,7 @@ from qiskit.transpiler.passes import (
 )
 
 from queuebit.devices.protocol import Qpu
+from queuebit.devices.reading import is_dynamic
 from queuebit.devices.target import CONTROL_FLOW
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.compact import compact, spread, used_qubits
@@ -53,7 +54,7 @@ def decouple(circuit: QuantumCircuit, options: DynamicalDecoupling, device: Qpu)
     (client 0.51, validate_no_dd_with_dynamic_circuits), delays that are parameters have no length
     yet, and delays off the device's time grid no place in one.
     """
-    if circuit.has_control_flow_op() or circuit.num_vars:
+    if is_dynamic(circuit):
         raise InvalidInput(
             "Dynamical decoupling currently cannot be used with dynamic circuits.",
             1208,

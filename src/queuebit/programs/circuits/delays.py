@@ -5,8 +5,11 @@ from collections.abc import Callable
 from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression
 
-from queuebit.devices.classical import unit_s
+from queuebit.devices.classical import delay_s, unit_s
 from queuebit.errors import InvalidInput
+
+LENGTH_MAX = 2**53
+"""dt: beyond it not every number is a float."""
 
 
 def mend(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -22,14 +25,23 @@ def mend(circuit: QuantumCircuit) -> QuantumCircuit:
 def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
     """`circuit` with every delay in another unit as a whole number of `dt` seconds, the nearest.
 
-    InvalidInput for such a delay if the backend has no dt.
+    Duration expressions are constants in Qiskit, and become numbers. InvalidInput for such a delay
+    if the backend has no dt, and for one without a length: a stretch, or less than nothing.
     """
 
     def rounded(one: CircuitInstruction) -> Delay:
         if dt is None:
-            raise InvalidInput("delays must be in dt: the backend does not say how long that is")
+            raise InvalidInput(
+                "delays must be in dt: the backend does not say how long that is", 1517
+            )
         delay = one.operation
-        return Delay(round(delay.duration * unit_s(delay.unit, None) / dt), "dt")
+        seconds = delay_s(delay, dt)
+        if seconds is None:
+            return Delay(delay.duration * (unit_s(delay.unit, dt) / dt), "dt")
+        length = seconds / dt
+        if not abs(length) < LENGTH_MAX or round(length) < 0:
+            raise InvalidInput(f"a delay of {delay.duration} is {length:.6g} dt long", 1517)
+        return Delay(round(length), "dt")
 
     return _changed(circuit, lambda one: bool(one.operation.unit != "dt"), rounded)
 
@@ -52,13 +64,13 @@ def _changed(
         return circuit
     made = circuit.copy_empty_like()
     for one in circuit.data:
-        operation = one.operation
-        if one.name == "delay" and wanted(one):
-            operation = change(one)
-        elif one.is_control_flow() and operation.blocks:
-            blocks = [_changed(block, wanted, change) for block in operation.blocks]
-            operation = operation.replace_blocks(blocks)
-        made.append(one.replace(operation=operation), copy=False)
+        changed = one
+        if one.name == "delay" and wanted(one):  # whose operation may be one that cannot be made
+            changed = CircuitInstruction(change(one), one.qubits)
+        elif one.is_control_flow() and one.operation.blocks:
+            blocks = [_changed(block, wanted, change) for block in one.operation.blocks]
+            changed = one.replace(operation=one.operation.replace_blocks(blocks))
+        made.append(changed, copy=False)
     return made
 
 

@@ -22,6 +22,7 @@ from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 
 from queuebit.devices.protocol import Qpu
+from queuebit.devices.reading import is_dynamic
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.compact import compact, spread, used_qubits
 from queuebit.programs.circuits.flipping import Flipped, flip
@@ -203,7 +204,7 @@ def _check_device(device: Qpu) -> None:
 
 
 def _check(circuit: QuantumCircuit) -> None:
-    if circuit.has_control_flow_op() or circuit.num_vars:
+    if is_dynamic(circuit):
         raise InvalidInput(
             "gate twirling cannot be used with dynamic circuits (circuits with control flow "
             "operations).",

@@ -22,6 +22,7 @@ from qiskit_mitigation.zne.extrapolation import (
 )
 from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES, GateFoldingPass
 
+from queuebit.devices.reading import is_dynamic
 from queuebit.errors import InvalidInput
 from queuebit.programs.estimator.averages import (
     Average,
@@ -68,7 +69,7 @@ def fold(circuit: QuantumCircuit, zne: Zne, rng: np.random.Generator) -> list[Qu
 
 def _foldable(circuit: QuantumCircuit) -> int:
     """How many two-qubit gates there are to fold; refuses others."""
-    if circuit.has_control_flow_op():
+    if is_dynamic(circuit):
         raise InvalidInput(
             "Zero-noise extrapolation cannot be used with dynamic circuits (circuits "
             "with control flow operations)",

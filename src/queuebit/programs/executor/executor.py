@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from qiskit import QuantumCircuit
 
 from queuebit.devices.protocol import Experiment, Qpu
+from queuebit.devices.sweeps import swept_error
 from queuebit.errors import InvalidInput
 from queuebit.programs import dynamic, kernels, limits
 from queuebit.programs.circuits.timing import Timing, timing
@@ -223,7 +224,10 @@ def plan(text: bytes, device: Qpu) -> Plan:
     if payload.shots > SHOTS_MAX:
         raise InvalidInput(f"params.quantum_program.shots must be at most {SHOTS_MAX}", 1208)
     for number, item in enumerate(payload.items):
-        if error := device.isa_error(item.circuit):
+        error = device.isa_error(item.circuit)
+        if error is None and item.arguments is not None:
+            error = swept_error(item.circuit, item.arguments)
+        if error:
             raise InvalidInput(f"item {number}: {error}", 1517, "Transpile it for the backend.")
         dynamic.check(item.circuit, device, f"item {number}")
     delay = getattr(payload.options, "rep_delay", None)

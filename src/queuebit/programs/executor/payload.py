@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from qiskit import QuantumCircuit
 
 from queuebit.errors import InvalidInput
+from queuebit.programs.circuits.delays import in_dt
 from queuebit.programs.executor import samplexes
 from queuebit.programs.executor.items import Item
 from queuebit.programs.executor.items import read as read_item
@@ -148,7 +149,7 @@ def _circuits(program: Json, version: Version, dt: float | None) -> list[Quantum
         if not version.together:
             content = unpacker.plain(_part(item, "circuit", where).get("circuit_b64"), where)
             with told_of(number):
-                circuits.append(qpy.load(content))
+                circuits.append(in_dt(qpy.load(content), dt))
                 if isinstance(samplex := item.get("samplex"), dict):
                     samplexes.load(str(samplex.get("samplex_json")))
     if version.together:
@@ -168,7 +169,7 @@ def _together(
     where = "params.quantum_program.circuits"
     texts = given.get("data")
     if not version.packed or texts is None:
-        return qpy.load_all(unpack(given.get("b64_data"), where))
+        return [in_dt(one, dt) for one in qpy.load_all(unpack(given.get("b64_data"), where))]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InvalidInput(f"{where}.data must be a list of texts in OpenQASM 3", 1208)
     return [qasm.load(text, dt) for text in texts]

@@ -22,6 +22,7 @@ from qiskit.primitives.containers import DataBin, PrimitiveResult
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from queuebit.errors import InvalidInput
+from queuebit.programs.circuits.delays import in_dt
 from queuebit.programs.wire import npy, qasm, qpy
 from queuebit.programs.wire.plain import plain
 from queuebit.programs.wire.unpack import Unpacker
@@ -78,7 +79,7 @@ def circuit(given: object, where: str, dt: float | None) -> QuantumCircuit:
     if not isinstance(given, QuantumCircuit):
         kind = _KINDS.get(type(given), "an object of another type")
         raise InvalidInput(f"{where}: this is not a circuit but {kind}", 1208)
-    return given
+    return in_dt(given, dt)
 
 
 def encode(result: PrimitiveResult[Any], *, tagged: bool, version: int | None = None) -> bytes:

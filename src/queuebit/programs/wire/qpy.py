@@ -10,9 +10,9 @@ import io
 
 from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
 from qiskit import ClassicalRegister, QuantumCircuit, qpy
-from qiskit.circuit import Clbit, Operation
 from qiskit.circuit.classical import expr
 
+from queuebit.devices.reading import reads
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.delays import mend
 from queuebit.programs.wire.qpy_walk import FILE, NAMESPACE, NO_LAYOUT, OFFSETS, Walk, broken
@@ -67,23 +67,20 @@ def _loaded(file: bytes, bits: tuple[int, int]) -> QuantumCircuit:
 
 
 def _complete(circuit: QuantumCircuit) -> None:
-    """Checks what Qiskit's reader leaves to the first use of a block."""
+    """Checks what Qiskit's reader leaves to the first use of an instruction.
+
+    A condition may be on any bits of the circuit that its instruction is in, whether these are
+    among the instruction's own or not.
+    """
+    known = set(circuit.clbits)
     for instruction in circuit.data:
-        if instruction.is_control_flow():
-            operation = instruction.operation
-            if not _reads(operation) <= set(instruction.clbits):
-                raise broken("a condition reads bits that its instruction has not")
-            for block in operation.blocks:
-                _complete(block)
-
-
-def _reads(operation: Operation) -> set[Clbit]:
-    """The classical bits that a condition or a switch's target depends on."""
-    what = getattr(operation, "condition", getattr(operation, "target", None))
-    if isinstance(what, tuple):
-        what = what[0]
-    parts = [var.var for var in expr.iter_vars(what)] if isinstance(what, expr.Expr) else [what]
-    bits: set[Clbit] = set()
-    for part in parts:
-        bits.update(part if isinstance(part, ClassicalRegister) else [part])
-    return bits - {None}
+        control = instruction.is_control_flow()
+        if not control and instruction.name != "store":
+            continue
+        operation = instruction.operation
+        for where in reads(operation):
+            bits = where if isinstance(where, ClassicalRegister) else [where]
+            if not isinstance(where, expr.Var) and not known.issuperset(bits):
+                raise broken("a condition reads bits that its circuit has not")
+        for block in operation.blocks if control else ():
+            _complete(block)

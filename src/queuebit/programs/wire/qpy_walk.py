@@ -32,6 +32,7 @@ _VALUE = struct.Struct("!cQ")
 _LAYOUT = struct.Struct("!?iiiIi")
 NO_LAYOUT = _LAYOUT.pack(False, -1, -1, -1, 0, 0)
 _WIRE = struct.Struct("!cI")
+_DECLARATION = struct.Struct("!16scH")
 _NUMBERS = (struct.Struct("<d"), struct.Struct(">d"))
 
 # Parameters of an instruction, by the name of its class; None: whatever control flow takes.
@@ -42,17 +43,22 @@ _GATES: dict[str, int | None] = {
 _CONTROL_FLOW = frozenset(
     ("IfElseOp", "WhileLoopOp", "ForLoopOp", "SwitchCaseOp", "BreakLoopOp", "ContinueLoopOp")
 )
-ALLOWED: dict[str, int | None] = _GATES | {"Barrier": 0} | dict.fromkeys(_CONTROL_FLOW)
+_STORE = "Store"
+ALLOWED: dict[str, int | None] = _GATES | {"Barrier": 0, _STORE: 2} | dict.fromkeys(_CONTROL_FLOW)
 _BOX = "BoxOp"
 NAMESPACE = b"samplomatic"  # of annotations
 # Names that stand for more than themselves: nothing else may bear them.
 _TAKEN = frozenset(get_standard_gate_name_mapping()) | frozenset(get_control_flow_name_mapping())
 _TAKEN |= {"barrier", "store"}
 
+_LENGTHS = frozenset((b"s", b"x"))  # of a delay, besides numbers: a unit, a duration expression
 _ANGLES = frozenset((b"i", b"f", b"p", b"v", b"e", b"n"))  # types of numbers and symbols
 # Numbers, text, symbols, registers, nothing; and classical expressions, whose depth the reader
 # itself limits.
 _PLAIN = frozenset((b"i", b"f", b"c", b"s", b"p", b"R", b"x", b"z", b"d"))
+# Classical variables: inputs, those of an outer circuit, own ones; and likewise stretches.
+_DECLARED, _STRETCHES = frozenset((b"I", b"C", b"L")), frozenset((b"A", b"O"))
+_TYPES = frozenset((b"b", b"u", b"f", b"d"))
 _CONDITION, _EXPRESSION, _CONDITION_KIND, _ANNOTATED = 1, 2, 0b11, 0b1000_0000
 _SUBSTITUTION = 15  # the step of a ParameterExpression that is longer than the others
 _SENTINEL = 2**32 - 1  # of a register's bit that is not in the circuit
@@ -140,13 +146,15 @@ class Walk:
         )
         if max(qubits, clbits) > BITS_MAX:
             raise broken(f"{qubits} qubits and {clbits} bits; the limit is {BITS_MAX} of each")
-        if variables:
-            raise InvalidInput("classical variables are not supported by the target system", 1517)
+        if variables > BITS_MAX:
+            raise broken(f"{variables} classical variables; the limit is {BITS_MAX}")
         self.take(name)
         phase_value = self.take(phase_size)
         self.take(metadata)
         for _ in range(registers):
             self.register(qubits, clbits)
+        for _ in range(variables):
+            self.variable()
         self.namespaces = self.number("I") if self.version >= _ANNOTATIONS else 0
         for _ in range(self.namespaces):
             self.namespace()
@@ -185,6 +193,21 @@ class Walk:
         least = 0 if in_circuit else -1
         if checked and (last >= known or indices.min(initial=0) < least):
             raise broken("a register has bits that the circuit has not")
+
+    def variable(self) -> None:
+        """The declaration of a classical variable."""
+        _, usage, size = self.unpack(_DECLARATION)
+        kind = self.take(1)
+        width = self.number("L") if kind == b"u" else 1
+        name = self.take(size).decode()
+        if usage in _STRETCHES:
+            raise InvalidInput(
+                f"the stretch {name[:50]!r} is not supported: nothing here decides how long it is",
+                1517,
+                "Give the delay its length.",
+            )
+        if usage not in _DECLARED or kind not in _TYPES or not 1 <= width <= BITS_MAX:
+            raise broken(f"a classical variable of type {kind!r} and {width} bits")
 
     def vector(self) -> int:
         """An entry of the table of vectors; returns the vector's size."""
@@ -262,14 +285,18 @@ class Walk:
         """A parameter of the instruction `name`, which is no control flow: a number or a symbol."""
         if name == "Delay" and kind == b"f":  # all units but dt; the reader takes it for dt
             raise InvalidInput(
-                "a delay in seconds: QPY does not keep the unit", 1603, "Give delays in dt."
+                "a delay that is no whole number: its unit is not dt, and QPY keeps no units",
+                1603,
+                "Transpile the circuit for the backend, which gives delays in dt.",
             )
         if kind == b"f":
             # Little-endian by mistake up to version 17.
             number = _NUMBERS[self.version >= _COMPACT]
             if len(content) != number.size or not math.isfinite(number.unpack(content)[0]):
                 raise broken(f"the instruction {name} has a parameter that is not finite")
-        elif kind in _ANGLES or (name == "Delay" and kind == b"s"):
+        elif (kind in _ANGLES if name != _STORE else kind == b"x") or (
+            name == "Delay" and kind in _LENGTHS
+        ):
             self.value(kind, content)
         else:
             raise broken(f"the instruction {name} has a parameter of type {kind!r}")
