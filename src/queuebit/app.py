@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -41,6 +42,8 @@ from queuebit.store.database import Database, Loaded
 from queuebit.store.pairing import is_paired, pair
 from queuebit.store.payloads import Payloads
 from queuebit.traces import open_traces
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -166,6 +169,8 @@ class Service:
         await self._open_database(payloads)
         identity, self.key = await open_identity(config, self.database.tenants)
         loaded = await self.database.load()
+        for record_id, fault in loaded.set_aside.items():
+            log.error("record is damaged", extra={"id": record_id, "fault": fault})
         _check_backends(config, loaded)
         await clear_up(self.database, payloads)
         clock = self._clock or _clock(config, loaded)

@@ -16,7 +16,8 @@ QueuebitError
     ├── TooLarge        413
     ├── TooManyRequests 429
     │   └── Busy        503
-    └── StorageFull     507
+    ├── StorageFull     507
+    └── DamagedRecord   500
 """
 
 
@@ -136,3 +137,9 @@ class Busy(TooManyRequests):
     """The service has no room for the request now; nothing came of it."""
 
     status = 503
+
+
+class DamagedRecord(RequestError):
+    """What is asked for is in the database and cannot be read: no fault of the user's."""
+
+    status = 500

@@ -20,7 +20,7 @@ from queuebit.core.events import (
 )
 from queuebit.core.model import FINAL, Calibrated, Job, Reason, Stage
 from queuebit.engines.task import CODE_TEMPORARY, Engine, Outcome, Task
-from queuebit.errors import QueuebitError
+from queuebit.errors import DamagedRecord, QueuebitError
 from queuebit.patience import PAUSE_MAX_S, PAUSE_MIN_S, until_done
 from queuebit.stage_times import StageTimes
 from queuebit.store.database import StoredJob
@@ -218,7 +218,10 @@ async def clear_up(database: JobReader, payloads: Payloads) -> None:
     For the start of the service, while nobody writes.
     """
     for job_id in await asyncio.to_thread(payloads.marked):
-        stored = await database.job(job_id)
+        try:
+            stored = await database.job(job_id)
+        except DamagedRecord:  # what becomes of it is for an operator to say
+            continue
         if stored is None:
             await asyncio.to_thread(payloads.delete, job_id)
         elif stored.record.status not in FINAL:

@@ -6,7 +6,7 @@ transaction, durable when its method returns.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -14,8 +14,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from queuebit.core.model import BackendState, Calibrated, Charge, Job, JobStatus, Record, Workload
+from queuebit.core.soundness import job_fault, workload_fault
 from queuebit.errors import ServiceFault
-from queuebit.store import listing, queries, submissions
+from queuebit.store import listing, queries, submissions, tables
 from queuebit.store.analytics import AnalyticsQuery, Cell, count
 from queuebit.store.audit import AuditTrail, Entry, write
 from queuebit.store.charges import load_charges
@@ -24,6 +25,7 @@ from queuebit.store.details import Details, JobDetails, Submitted, WorkloadDetai
 from queuebit.store.instants import latest_instant
 from queuebit.store.listing import WorkloadQuery
 from queuebit.store.migrations import migrate
+from queuebit.store.reading import rows_of, rows_of_key
 from queuebit.store.tables import (
     BACKEND_RECORD,
     JOB_DETAILS,
@@ -103,6 +105,8 @@ class Loaded:
     """The highest ever given, also to what has ended or was deleted; 0: none yet."""
     last_at: int
     """The latest instant on record, likewise of everything; 0: none yet."""
+    set_aside: dict[str, str] = field(default_factory=dict)
+    """Unfinished jobs and unclosed workloads that are damaged, and what is wrong with each."""
 
 
 P = ParamSpec("P")
@@ -164,19 +168,36 @@ class Database:
     async def load(self) -> Loaded:
         """What a scheduler needs to go on after a restart."""
         async with self._engines.reader.connect() as connection:
-            workloads = (await connection.execute(queries.OPEN_WORKLOADS)).mappings().all()
-            jobs = (await connection.execute(queries.UNFINISHED_JOBS)).mappings().all()
+            workloads, faults = await rows_of(
+                connection,
+                queries.OPEN_WORKLOADS,
+                keys=queries.OPEN_WORKLOADS.with_only_columns(tables.workloads.c.id),
+                one=queries.WORKLOAD,
+            )
+            jobs, job_faults = await rows_of(
+                connection,
+                queries.UNFINISHED_JOBS,
+                keys=queries.UNFINISHED_JOBS.with_only_columns(tables.jobs.c.id),
+                one=queries.UNFINISHED_JOBS.where(tables.jobs.c.id == sa.bindparam("key")),
+            )
             last_seq = (await connection.execute(queries.LAST_SEQ)).scalar_one()
             last_end = (await connection.execute(queries.LAST_END)).scalar_one()
             backends = (await connection.execute(queries.BACKENDS)).mappings().all()
-        unfinished = [Job(**_pick(row, JOB_RECORD)) for row in jobs]
-        unfinished.sort(key=attrgetter("seq"))
+        faults |= job_faults
         unclosed = [Workload(**_pick(row, WORKLOAD_RECORD)) for row in workloads]
+        faults |= _faults(unclosed, workload_fault)
+        unclosed = [workload for workload in unclosed if workload.id not in faults]
+        known = {workload.id for workload in unclosed}
+        unfinished = [Job(**_pick(row, JOB_RECORD)) for row in jobs]
+        faults |= _faults(unfinished, lambda job: job_fault(job, known))
+        unfinished = [job for job in unfinished if job.id not in faults]
+        unfinished.sort(key=attrgetter("seq"))
         records: list[Record] = [*map(_backend_state, backends), *unclosed, *unfinished]
         return Loaded(
             records=records,
             last_seq=last_seq,
             last_at=max([last_end, *map(latest_instant, records)]),
+            set_aside=faults,
         )
 
     @_to_its_end
@@ -217,8 +238,9 @@ class Database:
 
     @_to_its_end
     async def job(self, job_id: str) -> StoredJob | None:
-        """The job, or None if there is none, or none any more."""
-        found = await self._fetch(queries.JOB, {"key": job_id})
+        """The job; None if there is none, or none any more; DamagedRecord if it is damaged."""
+        async with self._engines.reader.connect() as connection:
+            found = await rows_of_key(connection, queries.JOB, job_id)
         return next(iter(_stored_jobs(found)), None)
 
     @_to_its_end
@@ -236,18 +258,27 @@ class Database:
             },
             created=(query.created_after, query.created_before),
         )
-        page = queries.jobs_page(
-            where, newest_first=query.newest_first, limit=query.limit, offset=query.offset
-        )
+        part: dict[str, Any] = {
+            "newest_first": query.newest_first,
+            "limit": query.limit,
+            "offset": query.offset,
+        }
+        page = queries.jobs_page(where, **part)
         async with self._engines.reader.connect() as connection:
             count = (await connection.execute(queries.jobs_count(where))).scalar_one()
-            rows = (await connection.execute(page)).mappings().all()
+            rows, _ = await rows_of(
+                connection,
+                page,
+                keys=queries.jobs_page_ids(where, **part),
+                one=queries.JOB,
+            )
         return _stored_jobs(rows), count
 
     @_to_its_end
     async def workload(self, workload_id: str) -> StoredWorkload | None:
-        """The batch or session, or None if there is none."""
-        found = await self._fetch(queries.WORKLOAD, {"key": workload_id})
+        """The batch or session; None if there is none; DamagedRecord if it is damaged."""
+        async with self._engines.reader.connect() as connection:
+            found = await rows_of_key(connection, queries.WORKLOAD, workload_id)
         return next((_stored_workload(row) for row in found), None)
 
     @_to_its_end
@@ -263,8 +294,20 @@ class Database:
                 found = await connection.execute(listing.any_behind(query, tuple(place)))
                 behind = found.scalar_one()
             keys = {"keys": [place.id for place in places]}
-            rows = (await connection.execute(queries.JOBS, keys)).mappings().all()
-            others = (await connection.execute(queries.WORKLOADS, keys)).mappings().all()
+            rows, _ = await rows_of(
+                connection,
+                queries.JOBS,
+                keys,
+                keys=sa.select(tables.jobs.c.id).where(tables.jobs.c.id.in_(queries.KEYS)),
+                one=queries.JOB,
+            )
+            others, _ = await rows_of(
+                connection,
+                queries.WORKLOADS,
+                keys,
+                keys=queries.WORKLOADS.with_only_columns(tables.workloads.c.id),
+                one=queries.WORKLOAD,
+            )
         entries: list[StoredJob | StoredWorkload] = [
             *_stored_jobs(rows),
             *(_stored_workload(row) for row in others),
@@ -389,6 +432,15 @@ class Database:
             result = await connection.execute(statement, values)
             rows: Sequence[sa.RowMapping] = result.mappings().all()
         return rows
+
+
+Sound = TypeVar("Sound", Job, Workload)
+
+
+def _faults(records: Iterable[Sound], fault_of: Callable[[Sound], str | None]) -> dict[str, str]:
+    """What is wrong with those that are damaged."""
+    found = {record.id: fault_of(record) for record in records}
+    return {key: fault for key, fault in found.items() if fault is not None}
 
 
 def _pick(row: sa.RowMapping, names: Iterable[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from queuebit.store.tables import (
 )
 
 _KEY: sa.BindParameter[str] = sa.bindparam("key")
-_KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
+KEYS: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
 _UNFINISHED = jobs.c.ended_at.is_(None)
 _OPEN = workloads.c.closed_at.is_(None)
 
@@ -28,9 +28,9 @@ _WITH_TAGS = (
     sa.select(jobs, job_tags.c.tag).join(job_tags, isouter=True).order_by(job_tags.c.position)
 )
 JOB = _WITH_TAGS.where(jobs.c.id == _KEY)
-JOBS = _WITH_TAGS.where(jobs.c.id.in_(_KEYS))
+JOBS = _WITH_TAGS.where(jobs.c.id.in_(KEYS))
 WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
-WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(_KEYS))
+WORKLOADS = sa.select(workloads).where(workloads.c.id.in_(KEYS))
 UNFINISHED_JOBS = sa.select(jobs).where(_UNFINISHED)  # sorted by seq, SQLite would read all jobs
 OPEN_WORKLOADS = sa.select(workloads).where(_OPEN).order_by(workloads.c.seq)
 JOB_IDS = sa.select(jobs.c.id)
@@ -202,18 +202,36 @@ def jobs_page(
     where: Iterable[sa.ColumnElement[bool]], *, newest_first: bool, limit: int, offset: int
 ) -> sa.Select[Any]:
     """One page of the jobs that meet the conditions; a row for each of a job's tags, as in JOB."""
-    page = (
-        sa.select(jobs)
-        .where(*where)
-        .order_by(*order(jobs, newest_first=newest_first))
-        .limit(limit)
-        .offset(offset)
-        .subquery("page")
-    )
+    found = _page([jobs], where, newest_first=newest_first, limit=limit, offset=offset)
+    page = found.subquery("page")
     return (
         sa.select(page, job_tags.c.tag)
         .join(job_tags, job_tags.c.job_id == page.c.id, isouter=True)
         .order_by(*order(page, newest_first=newest_first), job_tags.c.position)
+    )
+
+
+def jobs_page_ids(
+    where: Iterable[sa.ColumnElement[bool]], *, newest_first: bool, limit: int, offset: int
+) -> sa.Select[Any]:
+    """The ids of the same jobs."""
+    return _page([jobs.c.id], where, newest_first=newest_first, limit=limit, offset=offset)
+
+
+def _page(
+    columns: Sequence[Any],
+    where: Iterable[sa.ColumnElement[bool]],
+    *,
+    newest_first: bool,
+    limit: int,
+    offset: int,
+) -> sa.Select[Any]:
+    return (
+        sa.select(*columns)
+        .where(*where)
+        .order_by(*order(jobs, newest_first=newest_first))
+        .limit(limit)
+        .offset(offset)
     )
 
 

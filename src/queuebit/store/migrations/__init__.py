@@ -32,6 +32,11 @@ def migrate(connection: sa.Connection, to: str = "head") -> None:
     present = MigrationContext.configure(connection).get_current_revision()
     if present == script.get_current_head():
         return
+    if present is None and sa.inspect(connection).has_table("jobs"):
+        raise ConfigError(
+            "the database has tables of Queuebit, but its table alembic_version is empty: it is"
+            " damaged; restore it from a backup"
+        )
     if present is not None and present not in {step.revision for step in script.walk_revisions()}:
         raise ConfigError(
             f"the database is at step {present!r}, which this Queuebit does not know:"
