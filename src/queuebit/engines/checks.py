@@ -56,7 +56,7 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():  # it had its turn already
                 self.give_back(who)
             elif turn in line:
                 line.remove(turn)
@@ -71,15 +71,16 @@ class Turns:
         if not self._running[who]:
             del self._running[who]
         for other in list(self._waiting):
-            if not self._free:
-                return
-            if self._is_open_to(other):
-                line = self._waiting.pop(other)
-                turn = line.popleft()
-                if line:
-                    self._waiting[other] = line
+            line = self._waiting[other]
+            while line and line[0].cancelled():
+                line.popleft()
+            if line and self._is_open_to(other):
+                del self._waiting[other]
+                self._waiting[other] = line
                 self._take(other)
-                turn.set_result(None)
+                line.popleft().set_result(None)
+            if not line:
+                del self._waiting[other]
 
     def _is_open_to(self, who: str) -> bool:
         return self._free > 0 and self._running[who] < self._of_each
