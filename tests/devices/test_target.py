@@ -65,6 +65,16 @@ def test_a_missing_pair_is_named(torino):
     )
 
 
+def test_many_qubits_are_counted_and_not_listed(torino):
+    circuit = QuantumCircuit(127, 1)
+    with circuit.while_loop((circuit.clbits[0], 1)):
+        circuit.sx(range(127))
+
+    told = torino.isa_error(circuit)
+
+    assert "(0, 1, 2, 3, 4, ...; 127 in all) is not supported" in told
+
+
 def test_a_missing_gate_is_named(torino):
     circuit = QuantumCircuit(2)
     circuit.h(1)

@@ -11,6 +11,7 @@ import io
 from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
 from qiskit import ClassicalRegister, QuantumCircuit, qpy
 from qiskit.circuit.classical import expr
+from qiskit.exceptions import QiskitError
 
 from queuebit.devices.reading import reads
 from queuebit.errors import InvalidInput
@@ -41,7 +42,8 @@ def load_all(content: bytes, *, boxes: bool = False) -> list[QuantumCircuit]:
     # Whatever a reader makes of a file that adds up and is wrong all the same: its own errors,
     # Python's, and a panic of its Rust part, which is no Exception.
     except BaseException as error:  # noqa: BLE001 - see above
-        raise broken(f"{type(error).__name__}: {str(error)[:500]}") from None
+        said = str(error).strip()[:500] if isinstance(error, QiskitError) else ""
+        raise broken(said or "what it holds does not make a circuit") from None
 
 
 def check(content: bytes) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qiskit.exceptions import QiskitError
+
 from queuebit.errors import InvalidInput
 
 
@@ -18,4 +20,10 @@ def untrusted(where: str) -> Iterator[None]:
     except (InvalidInput, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - see above
-        raise InvalidInput(f"{where}: {type(error).__name__}: {str(error)[:500]}", 1208) from None
+        raise InvalidInput(f"{where}: {_said(error)}", 1208) from None
+
+
+def _said(error: BaseException) -> str:
+    """What a library says of a wrong value; of anything else only that it could not go on."""
+    text = str(error).strip()[:500] if isinstance(error, ValueError | QiskitError) else ""
+    return text or "this cannot be read"
