@@ -163,7 +163,7 @@ def _fitted(amplified: Sequence[Average], zne: Zne) -> _Fit:
     fits, weights = _every(measured, stds, zne, places)
     value, model = _selected(fits[:, count], weights[:, count], measured, stds, zne)
     if model == "exponential" and _unsteady(weights[:, count], stds, zne, places):
-        chosen = _differences(measured, stds, zne)
+        chosen = _differences(value, measured, stds, zne)
     elif model in zne.extrapolators:
         chosen = weights[zne.extrapolators.index(model), count]
     else:
@@ -221,10 +221,11 @@ def _unsteady(weights: Floats, stds: Floats, zne: Zne, places: Floats) -> bool:
     return bool(_errors(own, stds) > UNSTEADY * _errors(line, stds))
 
 
-def _differences(measured: Floats, stds: Floats, zne: Zne) -> Floats:
+def _differences(value: float, measured: Floats, stds: Floats, zne: Zne) -> Floats:
     """How much the value at zero noise follows each measured value, over a standard error of it.
 
-    What was rejected there, and replaced by another extrapolator's value, counts too.
+    What was rejected there, and replaced by another extrapolator's value, counts too. A `value`
+    that a standard error either way would not leave near is as uncertain as it is far from there.
     """
     count = len(measured)
     places = np.array([*zne.factors, 0.0])
@@ -234,7 +235,10 @@ def _differences(measured: Floats, stds: Floats, zne: Zne) -> Floats:
         for moved in (measured - move, measured + move):
             fits, weights = _every(moved, stds, zne, places)
             ends.append(_selected(fits[:, count], weights[:, count], moved, stds, zne)[0])
-        found.append((ends[1] - ends[0]) / (2 * move.sum() or 1.0))
+        step = (ends[1] - ends[0]) / 2
+        if not min(ends) - abs(step) <= value <= max(ends) + abs(step):
+            step = max(ends[1] - value, value - ends[0], key=abs)
+        found.append(step / (move.sum() or 1.0))
     return np.array(found)
 
 
