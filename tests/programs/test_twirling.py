@@ -1,11 +1,17 @@
 """Twirled circuits are random, mean what the user's means, and symmetrise what errors do."""
 
+import json
+
 import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import ParameterVector
 from qiskit.circuit.classical import expr
 from qiskit.quantum_info import Operator
+from qiskit_ibm_runtime import QuantumProgram
+from samplomatic import build
+from samplomatic.transpiler import generate_boxing_pass_manager
+from tests.programs.quantum_programs import body
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits, program
@@ -361,3 +367,44 @@ def test_too_many_rows_are_refused(encode, manila, monkeypatch):
 
     with pytest.raises(InvalidInput, match="at 6 sets of parameter values; the limit is 5"):
         program.validate("sampler", params, manila)
+
+
+def clifford(qubits: int) -> QuantumCircuit:
+    """Layers of gates of torino by which all qubits are needed at once."""
+    circuit = QuantumCircuit(133)
+    for layer in range(10):
+        for qubit in range(qubits):
+            circuit.sx(qubit)
+            circuit.rz(np.pi / 2 * ((qubit + layer) % 4), qubit)
+        for low in range(layer % 2, qubits - 1, 2):
+            circuit.cz(low, low + 1)
+    return circuit
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_twirled_clifford_circuit_stays_one_for_the_estimator(encode, torino, level):
+    """Drawn in single precision; else such circuits would take minutes, or be refused."""
+    options = {"twirling": {"enable_gates": True}, "default_precision": 0.1}
+    observable = "I" * 118 + "Z" * 15
+    params = encode([(clifford(15), observable)], options, resilience_level=level)
+    prepared = program.prepare("estimator", params, torino)
+
+    measured = program.quantum("estimator", prepared.work, torino)
+
+    assert "stabilizer" in measured.metrics["method"]
+
+
+def test_a_twirled_clifford_circuit_stays_one_for_the_executor(torino):
+    made = clifford(15)
+    made.add_register(ClassicalRegister(133, "c"))
+    made.measure(range(15), range(15))
+    boxed = generate_boxing_pass_manager(enable_gates=True, enable_measures=True).run(made)
+    template, samplex = build(boxed)
+    asked = QuantumProgram(shots=10)
+    asked.append_samplex_item(template, samplex=samplex, shape=(4,))
+    params = json.dumps(body(asked)).encode()
+    prepared = program.prepare("executor", params, torino)
+
+    measured = program.quantum("executor", prepared.work, torino)
+
+    assert "stabilizer" in measured.metrics["method"]

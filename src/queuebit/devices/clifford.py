@@ -11,8 +11,11 @@ from queuebit.devices.channels import Channels
 from queuebit.devices.reading import Op
 from queuebit.devices.target import Wires
 
-ROUNDING = 1e-8
-"""How far from a multiple of pi/2 an angle may be, in radians: infidelity is its square."""
+ROUNDING = 5e-7
+"""How far from a multiple of pi/2 an angle may be, in quarter turns: infidelity is its square.
+
+Twirls are drawn in single precision, which misses multiples of pi/2 by up to 2e-7 of it.
+"""
 
 Quarters = NDArray[np.int8]
 """Turns by pi/2, 0 to 3: one for every set of values."""

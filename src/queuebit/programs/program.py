@@ -30,6 +30,7 @@ PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validati
 PLANNED_BYTES_MAX = (
     4 * 2**20
 )  # of their parameters together; decoded they are 20 to 50 times larger
+DRAWN_BYTES_MAX = 2**20  # of parameter values that are drawn while a job is checked, and kept
 TIME = "circuits_execution_time_ns"  # among a device's metadata
 
 
@@ -158,7 +159,7 @@ def validate(program_id: str, params: bytes, device: Qpu) -> Estimate:
     known = _known(program_id, params, device)
     for broken in known.plan.over_limits():
         raise broken
-    experiments = _outline(known.plan)
+    experiments = known.outline()
     _check(known.plan, experiments, device)
     return known.estimated(experiments, device)
 
@@ -170,7 +171,7 @@ def estimate(program_id: str, params: bytes, device: Qpu) -> tuple[Estimate, lis
     """
     known = _known(program_id, params, device)
     over = list(known.plan.over_limits())
-    experiments = _outline(known.plan)
+    experiments = known.outline()
     if not over:  # the simulator's own limits; it need not look at what is refused anyway
         try:
             _check(known.plan, experiments, device)
@@ -185,8 +186,8 @@ def estimate(program_id: str, params: bytes, device: Qpu) -> tuple[Estimate, lis
 def prepare(program_id: str, params: bytes, device: Qpu) -> Prepared:
     """Make the circuits that will run."""
     known = _known(program_id, params, device)
-    experiments, done = known.plan.experiments()
-    told = known.estimate or known.estimated(_outline(known.plan), device)
+    experiments, done = known.experiments()
+    told = known.estimate or known.estimated(known.outline(), device)
     packed = io.BytesIO()
     if experiments:
         qpy.dump([experiment.circuit for experiment in experiments], packed)
@@ -285,11 +286,6 @@ def _next_seed(seed: int | None) -> int | None:
     return None if seed is None else int(np.random.default_rng([seed, 1]).integers(2**63))
 
 
-def _outline(plan: Plan) -> list[Experiment]:
-    """Experiments like those that will run."""
-    return plan.outline() if isinstance(plan, Outlined) else plan.experiments()[0]
-
-
 def _check(plan: Plan, experiments: Sequence[Experiment], device: Qpu) -> None:
     if not isinstance(plan, Propagated) or plan.sampled:
         device.check(experiments)
@@ -302,6 +298,22 @@ class _Known:
     plan: Plan
     params_bytes: int
     estimate: Estimate | None = None
+    _drawn: tuple[list[Experiment], Done | Again | Unsampled] | None = None
+    """What the check has drawn, for the job to run: once, or equal jobs would share their draws."""
+
+    def outline(self) -> list[Experiment]:
+        """Experiments like those that will run."""
+        if isinstance(self.plan, Outlined):
+            return self.plan.outline()
+        drawn = self._drawn or self.plan.experiments()
+        small = sum(one.values.nbytes for one in drawn[0]) <= DRAWN_BYTES_MAX
+        self._drawn = drawn if small else None
+        return drawn[0]
+
+    def experiments(self) -> tuple[list[Experiment], Done | Again | Unsampled]:
+        """Those that run, and what makes a result of them."""
+        drawn, self._drawn = self._drawn, None
+        return drawn or self.plan.experiments()
 
     def estimated(self, experiments: Sequence[Experiment], device: Qpu) -> Estimate:
         """What the plan's `experiments` should take."""

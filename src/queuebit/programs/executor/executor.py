@@ -21,7 +21,7 @@ from queuebit.devices.sweeps import swept_error
 from queuebit.errors import InvalidInput
 from queuebit.programs import dynamic, kernels, limits
 from queuebit.programs.circuits.timing import Timing, timing
-from queuebit.programs.executor.items import over_limits
+from queuebit.programs.executor.items import Item, over_limits
 from queuebit.programs.executor.payload import VERSIONS, Payload, read, told_of
 from queuebit.programs.executor.samplexes import Arrays
 from queuebit.programs.options import (
@@ -46,9 +46,9 @@ class Plan:
 
     payload: Payload
     shots_s: list[float]
-    """Per item, seconds of one shot."""
-    widths: list[NDArray[np.float64]]
-    """Per item, the spread of its bits' IQ points; shape (clbits, 2)."""
+    """Per item, seconds of one shot; 1 where all are one chunk."""
+    widths: list[NDArray[np.float64] | None]
+    """Per item, the spread of its bits' IQ points, shape (clbits, 2); None: none are asked for."""
     timings: list[Timing] | None
     seed: int | None
     rep_delay_s: float
@@ -104,7 +104,7 @@ class ItemDone:
     fields: dict[str, list[int]]
     """Positions of each classical register's bits."""
     drawn: Arrays
-    widths: NDArray[np.float64]
+    widths: NDArray[np.float64] | None
     timing: Timing | None
     chunk: int | None
     """Elements per chunk; None: all items are one chunk."""
@@ -159,9 +159,11 @@ class Done:
         arrays: Arrays = {}
         for name, places in item.fields.items():
             bits = measured[..., places].reshape(*item.shape, self.shots, len(places))
-            widths = item.widths[places]
             if self.level in ("classified", "both"):
                 arrays[name] = bits
+            if item.widths is None:
+                continue
+            widths = item.widths[places]
             if self.level in ("kerneled", "both"):
                 arrays[f"{name}_iq"] = kernels.iq(bits, widths, rng)
             if self.level == "avg_kerneled":
@@ -233,14 +235,25 @@ def plan(text: bytes, device: Qpu) -> Plan:
     delay = getattr(payload.options, "rep_delay", None)
     timed = _set(payload, "scheduler_timing")
     circuits = [item.circuit for item in payload.items]
+    points = payload.level != "classified"
     return Plan(
         payload=payload,
-        shots_s=[device.duration_s(circuit) for circuit in circuits],
-        widths=[kernels.spreads(kernels.places(circuit), device) for circuit in circuits],
+        shots_s=_shots_s(payload.items, device),
+        widths=[
+            kernels.spreads(kernels.places(circuit), device) if points else None
+            for circuit in circuits
+        ],
         timings=_timings(circuits, device) if timed else None,
         seed=_seed(payload),
         rep_delay_s=_rep_delay_s(delay, device),
     )
+
+
+def _shots_s(items: Sequence[Item], device: Qpu) -> list[float]:
+    """Seconds of one shot of each; only the shares of chunks follow from them."""
+    if any(item.chunk is None for item in items):
+        return [1.0] * len(items)
+    return [device.duration_s(item.circuit) for item in items]
 
 
 def _timings(circuits: Sequence[QuantumCircuit], device: Qpu) -> list[Timing]:
