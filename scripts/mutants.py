@@ -31,6 +31,7 @@ SLOWEST_LAST = (
     "restart",
     "fair_share",
     "limits",
+    "budgets",
     "session_limits",
     "calibration",
     "pause",

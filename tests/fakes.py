@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fakes_tenants import MemoryAudit, MemoryTenants
 
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS, end_of
 from queuebit.core.model import (
     FINAL,
     BackendState,
@@ -45,7 +45,6 @@ class MemoryStore:
         self._jobs: dict[str, StoredJob] = {}
         self._workloads: dict[str, StoredWorkload] = {}
         self._deleted: dict[str, Job] = {}
-        self._deleted_users: dict[str, str] = {}
         self._charges: dict[tuple[str, int], Charge] = {}
         self._states: dict[str, BackendState] = {}
         self._submissions: dict[str, tuple[Submitted, str]] = {}
@@ -115,15 +114,19 @@ class MemoryStore:
 
     async def charges(self, since: int) -> list[Charge]:
         records = (await self.tenants.read()).instances
-        found: Counter[tuple[str, int]] = Counter()
+        found: Counter[tuple[str, str, int]] = Counter()
+        credited: Counter[tuple[str, str, int]] = Counter()
         for charge in self._charges.values():
             owned = records.get(charge.instance)
             began = None if owned is None else owned.config.since
             if charge.at >= max(since, 0 if began is None else began.timestamp() * 1_000):
-                found[charge.instance, charge.at // HOUR_MS] += charge.ms
+                key = (charge.instance, charge.user, charge.at // HOUR_MS)
+                found[key] += charge.ms
+                credited[key] += charge.credited_ms
         return [
-            Charge(instance=instance, at=(hour + 1) * HOUR_MS - 1, ms=ms)
-            for (instance, hour), ms in found.items()
+            Charge(instance=instance, user=user, at=end_of(hour), ms=ms, credited_ms=credited[key])
+            for key, ms in found.items()
+            for instance, user, hour in [key]
         ]
 
     async def job(self, job_id: str) -> StoredJob | None:
@@ -175,7 +178,6 @@ class MemoryStore:
         stored = self._jobs.get(job_id)
         if stored is not None and stored.record.ended_at is not None:
             self._deleted[job_id] = self._jobs.pop(job_id).record
-            self._deleted_users[job_id] = stored.details.user
             await self.audit.record(entries)
 
     async def usage_ms(self, instance: str, since: int, now: int = 0) -> int:
@@ -213,8 +215,10 @@ class MemoryStore:
 
     async def analytics(self, query: AnalyticsQuery) -> list[Cell]:
         cells: dict[tuple[str, str, str, int], Totals] = {}
-        every = [(s.record, s.details.user) for s in self._jobs.values()]
-        every += [(job, self._deleted_users[job.id]) for job in self._deleted.values()]
+        every: list[tuple[Job | Workload, str]] = [
+            (job, job.user)
+            for job in (*(s.record for s in self._jobs.values()), *self._deleted.values())
+        ]
         every += [(s.record, s.details.user) for s in self._workloads.values()]
         for record, user in every:
             at = record.created_at
@@ -292,16 +296,16 @@ def _matches(stored: StoredJob, query: JobQuery) -> bool:
 def _is_listed(stored: StoredJob | StoredWorkload, query: WorkloadQuery) -> bool:
     record = stored.record
     if isinstance(stored, StoredJob):
-        mode, tags = EntryMode.JOB, stored.details.tags
+        mode, tags, user = EntryMode.JOB, stored.details.tags, stored.record.user
     else:
         mode = EntryMode.BATCH if stored.record.mode is Mode.BATCH else EntryMode.SESSION
-        tags = ()
+        tags, user = (), stored.details.user
     return (
         record.instance == query.instance
         and (isinstance(record, Workload) or record.workload_id is None)
         and query.backend in (None, record.backend)
         and (isinstance(record, Workload) or record.backend not in query.without)
-        and query.user in (None, stored.details.user)
+        and query.user in (None, user)
         and query.mode in (None, mode)
         and (not query.statuses or status_of(record) in query.statuses)
         and query.search in (None, record.id, *tags)

@@ -34,7 +34,7 @@ async def test_what_a_crash_kept_from_being_cleared_is_cleared_at_the_next_start
     ):
         ended_at = None if status is JobStatus.RUNNING else 5
         job = Job(id=job_id, seq=1, instance="i", backend="q", created_at=0, run=2, status=status)
-        details = JobDetails(id=job_id, user="u", program_id="sampler", private=private)
+        details = JobDetails(id=job_id, program_id="sampler", private=private)
         await store.save([replace(job, ended_at=ended_at)], [details])
         for name in names:
             payloads.write(job_id, name, b"x", durable=False)

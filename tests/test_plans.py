@@ -57,7 +57,7 @@ class Site:
 
     async def submit(self, job_id: str, by: str = "i", *, to: str | None = None) -> Step:
         event = JobSubmitted(job_id=job_id, instance=by, backend="q", workload_id=to)
-        details = JobDetails(id=job_id, user="u", program_id="sampler")
+        details = JobDetails(id=job_id, program_id="sampler")
         return await self.running.driver.send(event, details)
 
     async def open_session(self, workload_id: str, by: str) -> None:

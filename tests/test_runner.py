@@ -102,7 +102,7 @@ class Bench:
     async def submit(self, job_id: str, *, backend: str = "q", private: bool = False) -> None:
         self.payloads.write(job_id, "params", b"{}", durable=False)
         event = JobSubmitted(job_id=job_id, instance="i", backend=backend)
-        details = JobDetails(id=job_id, user="u", program_id="sampler", private=private)
+        details = JobDetails(id=job_id, program_id="sampler", private=private)
         await self.driver.send(event, details)
 
     async def cancel(self, job_id: str) -> None:

@@ -130,10 +130,25 @@ class PlanConfig(_Frozen):
     """Most QPU time in the window, of instances that have no limit of their own; None: none."""
     on_limit: Literal["wait", "stop"] = "wait"
     """What happens then: new jobs wait, or running jobs stop and new ones are refused."""
+    budget: Literal["soft", "hard"] = "soft"
+    """Whether a job may go beyond a limit, as at IBM; or what does not fit in it is refused."""
+    user_limit_s: float | None = Field(default=None, ge=0)
+    """Most QPU time in the window of each user of an instance, with a hard budget; None: none."""
+    credit_s: float = Field(default=600, ge=0)
+    """Most QPU time in the window that faults of the service waste and nobody is charged for."""
     pending_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance queued or running at once; None: no limit."""
     submits_per_minute: int | None = Field(default=None, ge=1)
     """Most jobs that one user submits to one instance in a minute. OpenAPI: 5; None: no limit."""
+
+    @model_validator(mode="after")
+    def _budget_can_be_kept(self) -> Self:
+        """A session is charged for all the time it is active, which nobody knows beforehand."""
+        if self.budget == "hard" and self.sessions is True:
+            raise ValueError('budget = "hard": needs sessions = "batch" or false')
+        if self.budget == "soft" and self.user_limit_s is not None:
+            raise ValueError('user_limit_s: needs budget = "hard"')
+        return self
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> Self:

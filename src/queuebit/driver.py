@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from queuebit.clock import Clock
+from queuebit.core.budgets import Budget
 from queuebit.core.events import Command, Event, Restarted, Step, Tick
 from queuebit.core.explain import Explanation, explain, explain_workload
 from queuebit.core.model import FINAL, Calibrated, Charge, Job, JobStatus, Record
@@ -148,6 +149,10 @@ class Driver:
         if record_id in self._scheduler.workloads:
             return explain_workload(self._scheduler, record_id)
         return explain(self._scheduler, record_id)
+
+    def budget(self, instance: str, user: str) -> Budget | None:
+        """What a user may still use of an instance with a hard budget; None: it has none."""
+        return self._scheduler.ledger.budget(instance, user)
 
     def calibrated(self, backend: str) -> Calibrated | None:
         """How the latest calibration left a backend; None: none yet."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from queuebit.config import BackendConfig, Config, MockConfig, PlanConfig
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit
 from queuebit.tenancy import InstanceRecord
 
@@ -41,6 +41,9 @@ def instance(record: InstanceRecord, plan: PlanConfig) -> Instance:
         since=0 if config.since is None else _ms(config.since.timestamp()),
         on_limit=OnLimit(plan.on_limit),
         pending_max=plan.pending_max,
+        is_hard=plan.budget == "hard",
+        user_limit_ms=None if plan.user_limit_s is None else _ms(plan.user_limit_s),
+        credit_ms=_ms(plan.credit_s),
     )
 
 

@@ -128,13 +128,16 @@ async def api(config: Config) -> AsyncIterator[Api]:
         task.job_id, f"result.{task.run}", b'{"value": Infinity}', durable=True
     )
     runner = Runner(engine=workers, database=store, payloads=payloads, clock=clock)
-    scheduler = Scheduler(scheduling.backends(config))
+    identity, _ = await open_identity(config, store.tenants)
+    records = identity.directory.instances.values()
+    instances = scheduling.instances(records, config.plans)
+    scheduler = Scheduler(scheduling.backends(config), instances=instances)
     driver = Driver(scheduler, store, runner, clock, times=runner.times)
     runner.bind(driver.send, driver.calibrated)
     parts = Parts(
         repeats=Repeats(payloads, store, clock),
         config=config,
-        identity=(await open_identity(config, store.tenants))[0],
+        identity=identity,
         database=store,
         payloads=payloads,
         driver=driver,

@@ -183,7 +183,7 @@ async def test_more_than_is_left_of_the_instances_usage_is_a_limit(api: Api):
         "code": problems.USAGE_LIMIT,
         "message": "597.901 s of QPU time are more than what is left of the instance's limit of "
         "600 s, 597.9 s.",
-        "solution": "Jobs wait until some is left again.",
+        "solution": "It would run to its end: jobs wait only once the limit is reached.",
     }
 
 
@@ -191,7 +191,7 @@ async def test_where_jobs_are_stopped_at_the_limit_that_is_told(api: Api):
     estimated(api, 40_001)
     (limit,) = (await ask(api, instance="metered"))["limits"]
     assert "limit of 40 s, 40 s" in limit["message"]
-    assert "are stopped" in limit["solution"]
+    assert "would be stopped if others reach the limit" in limit["solution"]
 
 
 async def test_a_job_has_its_estimate_before_it_runs(api: Api):

@@ -5,7 +5,8 @@ test_fair_share_long.
 """
 
 from queuebit.core.events import RunStage
-from queuebit.core.ledger import HOUR_MS, Ledger
+from queuebit.core.hourly import HOUR_MS
+from queuebit.core.ledger import Ledger
 from queuebit.core.model import Backend, Charge, Instance, Mode, OnLimit, Stage
 
 DAY_MS = 24 * HOUR_MS

@@ -6,7 +6,7 @@ from collections import Counter, deque
 import pytest
 
 from queuebit.core.events import JobSubmitted, RunStage, StageEnded, WorkloadOpened
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import Backend, Instance, Mode, Stage
 from queuebit.core.scheduler import Scheduler
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from queuebit.core.events import InstanceSet, Rule
-from queuebit.core.ledger import HOUR_MS, Ledger
+from queuebit.core.hourly import HOUR_MS
+from queuebit.core.ledger import Ledger
 from queuebit.core.model import Charge, Instance, JobStatus, OnLimit
 
 DAY_MS = 24 * HOUR_MS

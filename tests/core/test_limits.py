@@ -12,7 +12,7 @@ from queuebit.core.events import (
     Step,
     StopJob,
 )
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import (
     Backend,
     Instance,
@@ -221,7 +221,11 @@ def test_an_active_workload_ends(lab, mode):
     step = use(lab, "s", 100, backend="r")
 
     assert step.commands == [StopJob("a")]
-    assert [lab.job(id_).reason for id_ in "ab"] == [STOPPED, STOPPED]
+    # The client takes 1305 for a job that ran too long, and this one never ran.
+    assert [(lab.job(id_).status, lab.job(id_).reason.code) for id_ in "ab"] == [
+        (JobStatus.CANCELLED, 1305),
+        (JobStatus.CANCELLED, 4317),
+    ]
     assert lab.workload("W").state is WorkloadState.CLOSED
     assert lab.workload("W").state_reason == "instance_limit_reached"
 

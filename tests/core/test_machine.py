@@ -17,7 +17,7 @@ from queuebit.core.events import (
     WorkloadCancelRequested,
     WorkloadCloseRequested,
 )
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import BackendStatus, Mode, OnLimit
 
 BACKEND_NAMES = st.sampled_from([backend.name for backend in BACKENDS])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.core.test_limits import DAY_MS, STOPPED, STOPS, WAITS
 
 from queuebit.core.events import RunStage, Step, StopJob
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import Backend, Charge, Mode, Stage
 
 

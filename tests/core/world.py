@@ -27,7 +27,7 @@ from queuebit.core.events import (
     Tick,
     WorkloadOpened,
 )
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import (
     FINAL,
     BackendState,
@@ -239,7 +239,7 @@ class World:
         """What was charged is what the records say, each once (semantics 5.1)."""
         charged: Counter[str] = Counter()
         for charge in self.charges:
-            assert charge.ms > 0
+            assert (charge.ms > 0) != (charge.credited_ms > 0)
             charged[charge.source] += charge.ms
         modelled: Counter[str] = Counter()
         for record in self.saved.values():
@@ -343,6 +343,7 @@ class World:
                 instance=payer,
                 backend=backend,
                 workload_id=workload_id,
+                user=f"user{self.names % 3}",
                 limit_ms=limit_ms,
             ),
             check=check,
@@ -375,8 +376,13 @@ class World:
             check=check,
         )
         job = self.job(task.job_id)
-        if service_fault and job.reason == REASON:  # else its time was up before
-            assert job.usage_ms == 0
+        credited = [c for c in self.charges if c.instance == job.instance and c.credited_ms]
+        if service_fault and job.reason == REASON and not job.usage_ms:  # else its time was up
+            rules = self.instances.get(job.instance)
+            wasted_ms = sum(charge.credited_ms for charge in credited if charge.source == job.id)
+            assert rules is None or wasted_ms <= rules.credit_ms
+        elif service_fault and job.reason == REASON:
+            assert credited or job.usage_ms > self.instances[job.instance].credit_ms
 
     def set_status(self, backend: str, status: BackendStatus, *, check: bool = True) -> None:
         self.feed(BackendStatusSet(backend=backend, status=status, reason="told"), check=check)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import Backend, Calibration, Instance, OnLimit, Reason, Stage
 
 BACKENDS = (
@@ -20,6 +20,14 @@ INSTANCES = (
     Instance(id="stops", limit_ms=20_000, window_ms=2 * HOUR_MS, on_limit=OnLimit.STOP),
     Instance(id="last", allocation_ms=0, pending_max=6),
     Instance(id="flex", allocation_ms=100, since=50),
+    Instance(
+        id="hard",
+        is_hard=True,
+        limit_ms=30_000,
+        user_limit_ms=12_000,
+        window_ms=HOUR_MS,
+        credit_ms=4_000,
+    ),
 )
 PAYERS = (*(instance.id for instance in INSTANCES), "stranger")
 REASON = Reason(code=1000, message="broken")

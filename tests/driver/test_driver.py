@@ -25,7 +25,7 @@ def submit(job_id: str, workload_id: str | None = None) -> JobSubmitted:
 
 
 def details(job_id: str) -> JobDetails:
-    return JobDetails(id=job_id, user="u", program_id="sampler")
+    return JobDetails(id=job_id, program_id="sampler")
 
 
 def opened(workload_id: str, unused_ttl_ms: int = 500) -> Event:

@@ -31,7 +31,7 @@ async def submit(process: ServiceProcess, event: JobSubmitted, *, private: bool)
     except BaseException:
         await asyncio.shield(asyncio.to_thread(payloads.delete, job_id))
         raise
-    details = JobDetails(id=job_id, user="u", program_id="p", private=private)
+    details = JobDetails(id=job_id, program_id="p", private=private)
     step = await process.driver.send(event, details)
     if step.refusal is not None:
         await asyncio.to_thread(payloads.delete, job_id)

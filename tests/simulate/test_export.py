@@ -184,7 +184,7 @@ def test_nothing_to_export():
 
 def save(url, history):
     """Have a service's database hold `history`."""
-    details = [JobDetails(id=job_id, user="u", program_id="sampler") for job_id in history.jobs]
+    details = [JobDetails(id=job_id, program_id="sampler") for job_id in history.jobs]
     workloads = [WorkloadDetails(id=workload_id, user="u") for workload_id in history.workloads]
 
     async def fill():

@@ -17,7 +17,7 @@ START = 1_790_000_000_000  # ms; 2026-09-21
 
 
 def job(job_id: str, seq: int, **more: Any) -> Job:
-    values = {"instance": "lab", "backend": "fake_torino", "created_at": START + seq}
+    values = {"instance": "lab", "user": "ada", "backend": "fake_torino", "created_at": START + seq}
     return Job(id=job_id, seq=seq, **(values | more))
 
 
@@ -26,7 +26,7 @@ def ended(job_id: str, seq: int, *, at: int, usage_ms: int = 0, **more: Any) -> 
 
 
 def job_details(job_id: str, **more: Any) -> JobDetails:
-    return JobDetails(id=job_id, **({"user": "ada", "program_id": "sampler"} | more))
+    return JobDetails(id=job_id, **({"program_id": "sampler"} | more))
 
 
 def workload(workload_id: str, seq: int, **more: Any) -> Workload:

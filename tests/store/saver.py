@@ -53,10 +53,7 @@ def told(seq: int) -> list[Details]:
     """The details of what `made` gives."""
     batch, jobs = made(seq)
     details: list[Details] = [WorkloadDetails(id=batch.id, user="ada")]
-    details += [
-        JobDetails(id=job.id, user="ada", program_id="sampler", tags=(job.id, "all"))
-        for job in jobs
-    ]
+    details += [JobDetails(id=job.id, program_id="sampler", tags=(job.id, "all")) for job in jobs]
     return details
 
 

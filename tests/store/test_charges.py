@@ -18,7 +18,8 @@ from tests.store.records import (
 
 from queuebit.config import InstanceConfig
 from queuebit.core.events import JobCancelRequested
-from queuebit.core.ledger import HOUR_MS, Ledger
+from queuebit.core.hourly import HOUR_MS
+from queuebit.core.ledger import Ledger
 from queuebit.core.model import (
     BackendState,
     BackendStatus,

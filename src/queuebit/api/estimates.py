@@ -8,11 +8,12 @@ from pydantic import BaseModel, Field
 from queuebit.api.job_bodies import received
 from queuebit.api.jobs import MAX_COST_S, PARAMS
 from queuebit.api.parts import AnyCall, Call, answer
-from queuebit.api.problems import RAN_TOO_LONG, SESSION_CLOSED, USAGE_LIMIT
+from queuebit.api.problems import OVER_BUDGET, RAN_TOO_LONG, SESSION_CLOSED, USAGE_LIMIT
 from queuebit.api.submit import (
     JOB_BODY,
     JobRequest,
     check_wish,
+    limit_ms,
     new_job_id,
     read_wish,
     validate,
@@ -20,7 +21,8 @@ from queuebit.api.submit import (
 )
 from queuebit.api.usage import counts_since, rules_of
 from queuebit.core import policy
-from queuebit.core.model import Mode, OnLimit, Workload
+from queuebit.core.budgets import needed_ms
+from queuebit.core.model import Instance, Mode, OnLimit, Workload
 from queuebit.engines.task import Outcome
 
 router = APIRouter(tags=["Queuebit"])
@@ -77,7 +79,7 @@ async def estimate_job(call: AnyCall, request: Request) -> Response:
             limits=[
                 *(Limit.model_validate(limit) for limit in told["limits"]),
                 *_time_limits(call, wish, outcome.estimated_ms, workload),
-                *await _usage_limits(call, outcome.estimated_ms),
+                *await _usage_limits(call, outcome.estimated_ms, _needed_ms(wish, outcome)),
             ],
             warnings=_warnings(call, outcome.estimated_ms, told["overhead_ms"], workload),
         )
@@ -136,28 +138,48 @@ def _time_limits(
     return found
 
 
-async def _usage_limits(call: Call, estimated_ms: int) -> list[Limit]:
-    """What is left of the instance's usage (semantics 5.5)."""
+def _needed_ms(wish: JobRequest, outcome: Outcome) -> int:
+    """What a hard budget would reserve for it."""
+    return needed_ms(outcome.estimated_ms, limit_ms(wish))
+
+
+async def _usage_limits(call: Call, estimated_ms: int, need_ms: int) -> list[Limit]:
+    """What is left of what the instance and the user may use (semantics 5.5)."""
     rules = rules_of(call)
+    if rules.is_hard:
+        budget = call.parts.driver.budget(call.instance.id, call.user.id)
+        refusal = None if budget is None else budget.refusal(need_ms)
+        if refusal is None:
+            return []
+        return [Limit(code=USAGE_LIMIT, message=refusal.message, solution=OVER_BUDGET)]
     if rules.limit_ms is None:
         return []
     now = call.parts.clock.now()
-    since = counts_since(rules, now)
-    used_ms = await call.parts.database.usage_ms(call.instance.id, since, now)
+    used_ms = await call.parts.database.usage_ms(call.instance.id, counts_since(rules, now), now)
     left_ms = max(0, rules.limit_ms - used_ms)
     if estimated_ms <= left_ms:
         return []
-    waits = rules.on_limit is OnLimit.WAIT
     return [
         Limit(
             code=USAGE_LIMIT,
             message=f"{estimated_ms / 1000:g} s of QPU time are more than what is left of the "
             f"instance's limit of {rules.limit_ms / 1000:g} s, {left_ms / 1000:g} s.",
-            solution="Jobs wait until some is left again."
-            if waits
-            else "Have the instance's limit raised: jobs that reach it are stopped.",
+            solution=_at_soft_limit(rules, is_reached=not left_ms),
         )
     ]
+
+
+def _at_soft_limit(rules: Instance, *, is_reached: bool) -> str:
+    """What becomes of a job that is more than what is left."""
+    if rules.on_limit is OnLimit.STOP:
+        if is_reached:
+            return "It would be refused: have the instance's limit raised."
+        return "It would be stopped if others reach the limit while it runs."
+    if not is_reached:
+        return "It would run to its end: jobs wait only once the limit is reached."
+    if rules.window_ms is None:
+        return "It would wait until the limit is raised."
+    return "It would wait until enough of what was used has left the window."
 
 
 def _warnings(

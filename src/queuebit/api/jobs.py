@@ -259,7 +259,7 @@ def job_answer(job: StoredJob) -> JobAnswer:
         created=wire_time(record.created_at),
         cost=MAX_COST_S if details.cost_s is None else details.cost_s,
         tags=list(details.tags),
-        user_id=details.user,
+        user_id=record.user,
         usage=job_usage(record),
         session_id=record.workload_id,
         runtime=details.runtime,

@@ -51,6 +51,7 @@ RAN_TOO_LONG = 1305
 NO_SESSIONS = 1352
 PENDING_LIMIT = 3458
 USAGE_LIMIT = 4317
+OVER_BUDGET = "Give the job less to do, cancel one that waits, or have the limit raised."
 JOB_NOT_CANCELLABLE = 3209
 JOB_NOT_FINAL = 3211
 JOB_NOT_FOUND = 3250

@@ -18,6 +18,7 @@ from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.problems import (
     INVALID_REQUEST,
     NOT_AUTHORIZED,
+    OVER_BUDGET,
     PENDING_LIMIT,
     SESSION_CLOSED,
     USAGE_LIMIT,
@@ -175,9 +176,10 @@ async def _submit(sent: _Sent) -> None:
     event = JobSubmitted(
         job_id=job_id,
         instance=call.instance.id,
+        user=call.user.id,
         backend=wish.backend,
         workload_id=_workload_id(call, wish),
-        limit_ms=1_000 * (MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S)),
+        limit_ms=limit_ms(wish),
         estimated_ms=outcome.estimated_ms,
     )
     # From here on the driver may have stored the job, whatever becomes of this request.
@@ -249,6 +251,11 @@ async def check_wish(call: Call, wish: JobRequest) -> None:
             INVALID_REQUEST,
             "Ask for less, or open the workload with a larger max_time.",
         )
+
+
+def limit_ms(wish: JobRequest) -> int:
+    """Most QPU time that the job may take (semantics 3.5)."""
+    return 1_000 * (MAX_COST_S if wish.cost is None else min(wish.cost, MAX_COST_S))
 
 
 def is_dry_run(call: Call, wish: JobRequest) -> bool:
@@ -323,12 +330,11 @@ def _check_authority(call: Call) -> None:
 
 
 def _details(sent: _Sent, job_id: str) -> JobDetails:
-    call, wish = sent.call, sent.wish
+    wish = sent.wish
     caller = sent.request.headers.get("x-qx-client-application", "")[:_CALLER_MAX] or None
     version = _QISKIT.search(caller or "")
     return JobDetails(
         id=job_id,
-        user=call.user.id,
         program_id=wish.program_id,
         tags=tuple(wish.tags),
         cost_s=None if wish.cost is None else min(wish.cost, MAX_COST_S),
@@ -347,6 +353,8 @@ def _submit_refusal(refusal: Refusal) -> RequestError:
         return _session_closed(refusal.message)
     if refusal.rule is Rule.USAGE_LIMIT:  # decisions 3
         return Conflict(refusal.message, USAGE_LIMIT, "Have the instance's limit raised.")
+    if refusal.rule is Rule.BUDGET:
+        return Conflict(refusal.message, USAGE_LIMIT, OVER_BUDGET)
     if refusal.rule is Rule.PENDING_LIMIT:
         return InvalidInput(refusal.message, PENDING_LIMIT, "Wait until some of them have ended.")
     return InvalidInput(refusal.message, INVALID_REQUEST)

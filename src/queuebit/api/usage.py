@@ -7,7 +7,7 @@ from queuebit import scheduling
 from queuebit.api.identity import plan_id
 from queuebit.api.parts import AnyCall, Call, answer
 from queuebit.api.times import whole_seconds, wire_time
-from queuebit.core.ledger import HOUR_MS
+from queuebit.core.hourly import HOUR_MS
 from queuebit.core.model import Instance
 
 router = APIRouter(tags=["Instances"])

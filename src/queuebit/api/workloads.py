@@ -170,7 +170,7 @@ def _common(call: Call, entry: StoredJob | StoredWorkload) -> dict[str, Any]:
         "created": wire_time(entry.record.created_at),
         "backend": entry.record.backend,
         "instance": call.instance.crn,
-        "user_id": entry.details.user,
+        "user_id": entry.record.user if isinstance(entry, StoredJob) else entry.details.user,
         "status": status_of(entry.record),
     }
 

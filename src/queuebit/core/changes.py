@@ -37,6 +37,7 @@ class Changes:
         """End a job, with what that brings for its workload and its instance."""
         if not self.index.charges(job):
             usage_ms = 0
+        usage_ms = self.index.affordable_ms(job, usage_ms)
         was_running = job.status is JobStatus.RUNNING
         if was_running:
             job = to_stage(job, None)
@@ -48,7 +49,9 @@ class Changes:
             modelled_ms = beyond_real_ms(workload, job, usage_ms, at)
             self.charge(Charge(instance=job.instance, at=at, ms=modelled_ms, source=job.id))
         else:
-            self.charge(Charge(instance=job.instance, at=at, ms=usage_ms, source=job.id))
+            self.charge(
+                Charge(instance=job.instance, at=at, ms=usage_ms, source=job.id, user=job.user)
+            )
         if workload is None:
             return
         idles = not self.index.unfinished[workload.id] and (
@@ -95,13 +98,18 @@ class Changes:
 
     def charge(self, charge: Charge) -> None:
         """Charge an instance, and note that it has reached its limit."""
-        if charge.ms <= 0:
+        if charge.ms <= 0 and not charge.credited_ms:
             return
         self.step.charges.append(charge)
         was_limited = self.ledger.is_limited(charge.instance)
         self.ledger.add(charge)
         if self.ledger.is_limited(charge.instance):
             self.reach_limit(charge.instance, is_news=not was_limited)
+
+    def credit(self, job: Job, ms: int, at: int) -> None:
+        """Note QPU time that our fault wasted: nobody is charged for it (decisions 4)."""
+        if ms:
+            self.charge(Charge(instance=job.instance, at=at, ms=0, source=job.id, credited_ms=ms))
 
     def reach_limit(self, instance: str, *, is_news: bool = True) -> None:
         """An instance has used all that it may; `is_news`: it had not before."""

@@ -12,6 +12,7 @@ class JobSubmitted:
 
     job_id: str
     instance: str
+    user: str = ""
     backend: str
     workload_id: str | None = None
     limit_ms: int | None = None
@@ -41,7 +42,7 @@ class StageEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFailed:
-    """A stage cannot be finished. `service_fault`: ours, so nothing is charged (decisions 4)."""
+    """A stage cannot be finished. `service_fault`: ours, which is credited (decisions 4)."""
 
     job_id: str
     run: int
@@ -172,6 +173,7 @@ class Rule(StrEnum):
     WRONG_INSTANCE = "wrong instance"
     NOT_CANCELLABLE = "not cancellable"
     USAGE_LIMIT = "usage limit"
+    BUDGET = "budget"
     PENDING_LIMIT = "pending limit"
 
 

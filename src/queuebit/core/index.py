@@ -68,6 +68,13 @@ class Index:
         """Whether QPU time is charged where `job` runs."""
         return self.backends[job.backend].backend.charges
 
+    def affordable_ms(self, job: Job, usage_ms: int) -> int:
+        """QPU time that a job may be charged of what it used: no hard limit is passed."""
+        budget = self.ledger.budget(job.instance, job.user)
+        if budget is None:
+            return usage_ms
+        return min(usage_ms, job.budget_ms + max(0, budget.left_ms))
+
     def has_queued(self, workload_id: str) -> bool:
         """Whether a job of the workload is queued."""
         return bool(self.queued[workload_id])
@@ -192,6 +199,9 @@ class Index:
         if job.workload_id is not None:
             self.touched_workloads[job.workload_id] = None
             self.unfinished[job.workload_id] += come_or_gone
+        reserved_ms = (0 if is_final else job.budget_ms) - (0 if old is None else old.budget_ms)
+        if reserved_ms:
+            self.ledger.reserve(job.instance, job.user, reserved_ms)
         if is_final:
             self.jobs.pop(job.id, None)
         else:

@@ -53,6 +53,10 @@ def picture(scheduler: Scheduler) -> dict[str, Any]:
         "unfinished": dict(index.unfinished),
         "pending": {instance: n for instance, n in index.pending.items() if n},
         "used": {id_: scheduler.ledger.so_far_ms(id_) for id_ in scheduler.ledger.instances},
+        "budgets": {
+            (job.instance, job.user): scheduler.ledger.budget(job.instance, job.user)
+            for job in index.jobs.values()
+        },
         "deadline": scheduler.next_deadline(),
         "backends": {name: _lines(scheduler, queues) for name, queues in index.backends.items()},
     }

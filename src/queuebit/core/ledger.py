@@ -8,12 +8,13 @@ that, by the millisecond; the share is of what was charged.
 """
 
 from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
 
+from queuebit.core.budgets import Budget
 from queuebit.core.deadlines import Deadlines
+from queuebit.core.hourly import HOUR_MS, HourlySums, Key, end_of
 from queuebit.core.model import Charge, Instance, Workload, WorkloadState
 
-HOUR_MS = 3_600_000
+_CREDITS = ""  # stands for a user: no user has this id
 
 
 class Ledger:
@@ -22,9 +23,11 @@ class Ledger:
     def __init__(self, instances: Iterable[Instance], charges: Iterable[Charge] = ()) -> None:
         """Start from what is configured and from what was charged before."""
         self.instances = {instance.id: instance for instance in instances}
-        self._used: dict[str, int] = {}
-        self._hours: dict[str, dict[int, int]] = {instance: {} for instance in self.instances}
-        self._leaving: list[tuple[int, str, int]] = []  # when, whose, which hour
+        self._used: HourlySums[str] = HourlySums()
+        self._parts: HourlySums[tuple[str, str]] = HourlySums()
+        """By instance and user, where users have limits; and credits."""
+        self._reserved: dict[tuple[str, str], int] = {}
+        """By instance and user, for jobs that have not ended; user "": all of the instance."""
         self._relief = Deadlines(self._relief_at)
         self._reach = Deadlines(self._reached_at)
         self._active: dict[str, dict[str, int]] = {}
@@ -39,34 +42,63 @@ class Ledger:
         `charges` may lack what was charged since they were read, and what is known here may lack
         what counts in a wider window only: of each hour the larger sum is the whole.
         """
-        hours = dict(self._hours.get(instance.id, {}))
-        read: dict[int, int] = {}
-        for charge in charges:
-            if charge.at >= instance.since:
-                read[charge.at // HOUR_MS] = read.get(charge.at // HOUR_MS, 0) + charge.ms
+        read = Ledger([instance], charges)
         self.instances[instance.id] = instance
-        self._used.pop(instance.id, None)
-        self._hours[instance.id] = {}
-        self._leaving = [one for one in self._leaving if one[1] != instance.id]
-        heapify(self._leaving)
-        for hour in sorted(hours.keys() | read.keys()):
-            ms = max(hours.get(hour, 0), read.get(hour, 0))
-            self.add(Charge(instance=instance.id, at=(hour + 1) * HOUR_MS - 1, ms=ms))
+        _larger(self._used, read._used, instance.id, instance)
+        for key in dict.fromkeys((*self._parts.hours, *read._parts.hours)):
+            if key[0] == instance.id:
+                _larger(self._parts, read._parts, key, instance)
         self._note(instance.id)
 
     def add(self, charge: Charge) -> None:
-        """Charge an instance."""
+        """Charge an instance, or credit what our fault wasted."""
         instance = self.instances.get(charge.instance)
-        if instance is None or charge.ms <= 0 or charge.at < instance.since:
+        if instance is None or charge.at < instance.since:
             return
-        hour = charge.at // HOUR_MS
-        hours = self._hours[instance.id]
-        self._used[instance.id] = self.used_ms(instance.id) + charge.ms
-        if hour not in hours and instance.window_ms is not None:
-            leaves_at = (hour + 1) * HOUR_MS + instance.window_ms
-            heappush(self._leaving, (leaves_at, instance.id, hour))
-        hours[hour] = hours.get(hour, 0) + charge.ms
+        window_ms = instance.window_ms
+        if charge.credited_ms:
+            self._parts.add((instance.id, _CREDITS), charge.at, charge.credited_ms, window_ms)
+        if charge.ms <= 0:
+            return
+        self._used.add(instance.id, charge.at, charge.ms, window_ms)
+        if instance.user_limit_ms is not None and charge.user:
+            self._parts.add((instance.id, charge.user), charge.at, charge.ms, window_ms)
         self._note(instance.id)
+
+    def reserve(self, instance: str, user: str, ms: int) -> None:
+        """Reserve QPU time for jobs; negative: give it back."""
+        for key in {(instance, ""), (instance, user)}:
+            self._reserved[key] = self._reserved.get(key, 0) + ms
+            if not self._reserved[key]:
+                del self._reserved[key]
+
+    def budget(self, instance: str, user: str) -> Budget | None:
+        """What a user may still use of an instance whose limits are hard; None: there is none.
+
+        Where both have limits, the one that leaves less.
+        """
+        rules = self.instances.get(instance)
+        if rules is None or not rules.is_hard:
+            return None
+        found = []
+        if rules.limit_ms is not None:
+            used_ms = self.so_far_ms(instance)
+            found.append(self._budget("instance", rules.limit_ms, used_ms, (instance, "")))
+        if rules.user_limit_ms is not None:
+            used_ms = self._parts.totals.get((instance, user), 0)
+            found.append(self._budget("user", rules.user_limit_ms, used_ms, (instance, user)))
+        return min(found, key=lambda budget: budget.left_ms, default=None)
+
+    def _budget(self, whose: str, limit_ms: int, used_ms: int, key: tuple[str, str]) -> Budget:
+        reserved_ms = self._reserved.get(key, 0)
+        return Budget(whose=whose, limit_ms=limit_ms, used_ms=used_ms, reserved_ms=reserved_ms)
+
+    def may_credit(self, instance: str, ms: int) -> bool:
+        """Whether our faults may waste so much more for free (decisions 4)."""
+        rules = self.instances.get(instance)
+        if rules is None:
+            return True
+        return self._parts.totals.get((instance, _CREDITS), 0) + ms <= rules.credit_ms
 
     def watch(self, session: Workload) -> None:
         """A session is new or has changed: while it is active, its time counts."""
@@ -83,14 +115,11 @@ class Ledger:
     def roll(self, now: int) -> list[str]:
         """Let what is older than its window go; the instances that have less used for it."""
         self._now = now
-        rolled: dict[str, None] = {}
-        while self._leaving and self._leaving[0][0] <= now:
-            _, instance, hour = heappop(self._leaving)
-            self._used[instance] -= self._hours[instance].pop(hour)
-            rolled[instance] = None
+        rolled = self._used.roll(now)
+        self._parts.roll(now)
         for instance in (*rolled, *self._active):
             self._note(instance)
-        return list(rolled)
+        return rolled
 
     def next_relief(self) -> int | None:
         """When time alone next lets a limited instance have less used; None if it never does."""
@@ -103,7 +132,7 @@ class Ledger:
 
     def used_ms(self, instance: str) -> int:
         """QPU time charged in the window, in milliseconds."""
-        return self._used.get(instance, 0)
+        return self._used.totals.get(instance, 0)
 
     def so_far_ms(self, instance: str) -> int:
         """The same, and that of the sessions that are active, until the latest `roll`."""
@@ -137,18 +166,30 @@ class Ledger:
 
     def charges(self) -> list[Charge]:
         """What counts now, by the hour, as charges: enough to make an equal ledger."""
-        return [
-            Charge(instance=instance, at=(hour + 1) * HOUR_MS - 1, ms=ms)
-            for instance, hours in self._hours.items()
+        rest = {key: dict(hours) for key, hours in self._used.hours.items()}
+        found = []
+        for (instance, user), hours in self._parts.hours.items():
+            for hour, ms in sorted(hours.items()):
+                at = end_of(hour)
+                if user == _CREDITS:
+                    found.append(Charge(instance=instance, at=at, ms=0, credited_ms=ms))
+                else:
+                    found.append(Charge(instance=instance, at=at, ms=ms, user=user))
+                    rest[instance][hour] -= ms
+        return found + [
+            Charge(instance=instance, at=end_of(hour), ms=ms)
+            for instance, hours in sorted(rest.items())
             for hour, ms in sorted(hours.items())
+            if ms
         ]
 
     def _relief_at(self, instance: str) -> int | None:
         """When the oldest hour of a limited instance leaves its window; None if none ever does."""
         window_ms = self.instances[instance].window_ms
-        if window_ms is None or not self._hours[instance] or not self.is_limited(instance):
+        hours = self._used.hours.get(instance)
+        if window_ms is None or not hours or not self.is_limited(instance):
             return None
-        oldest = next(iter(self._hours[instance]))  # charges come in order of time
+        oldest = next(iter(hours))  # charges come in order of time
         return (oldest + 1) * HOUR_MS + window_ms
 
     def _reached_at(self, instance: str) -> int | None:
@@ -164,3 +205,12 @@ class Ledger:
         if instance in self.instances:  # else nothing is known of it, and nothing limits it
             self._relief.note(instance)
             self._reach.note(instance)
+
+
+def _larger(sums: HourlySums[Key], others: HourlySums[Key], key: Key, instance: Instance) -> None:
+    """Have of each hour the larger sum, in the window that the instance has now."""
+    known, read = sums.take_out(key), others.hours.get(key, {})
+    for hour in sorted(known.keys() | read.keys()):
+        at = end_of(hour)
+        if at >= instance.since:
+            sums.add(key, at, max(known.get(hour, 0), read.get(hour, 0)), instance.window_ms)

@@ -61,6 +61,7 @@ class Job:
     id: str
     seq: int  # order of arrival; breaks every tie
     instance: str  # who is charged
+    user: str = ""  # whose budget inside the instance it uses
     backend: str
     workload_id: str | None = None  # None: job mode
     created_at: int
@@ -69,6 +70,7 @@ class Job:
     run: int = 0  # how often it was started; news of an earlier run is ignored
     limit_ms: int | None = None  # most QPU time that it may take; None: no limit
     estimated_ms: int | None = None  # QPU time that it should take; None: not known yet
+    budget_ms: int = 0  # QPU time reserved for it; 0: its instance reserves none
     usage_ms: int = 0  # QPU time charged
     started_at: int | None = None  # None: not started
     ready_at: int | None = None  # None: not prepared yet
@@ -109,6 +111,9 @@ class Workload:
     transitions: tuple[tuple[WorkloadState, int], ...] = ()  # every state it took, and when
 
 
+CREDIT_MS = 600_000  # as much as IBM's Open plan gives in 28 days
+
+
 class OnLimit(StrEnum):
     """What happens to an instance that has used all that it may (semantics 5.5)."""
 
@@ -127,6 +132,11 @@ class Instance:
     since: int = 0  # usage before it does not count
     on_limit: OnLimit = OnLimit.WAIT
     pending_max: int | None = None  # jobs queued or running at once; None: no limit
+    is_hard: bool = False  # no job goes beyond a limit (decisions, hard limits)
+    user_limit_ms: int | None = (
+        None  # most QPU time of each user in the window; hard; None: no limit
+    )
+    credit_ms: int = CREDIT_MS  # most QPU time in the window that our faults may waste for free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +147,8 @@ class Charge:
     at: int
     ms: int
     source: str = ""  # id of the job or session that it is for; "": a sum of several
+    user: str = ""  # of the job; "": nobody's budget
+    credited_ms: int = 0  # QPU time that our fault wasted, which is not charged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

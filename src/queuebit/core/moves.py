@@ -91,15 +91,17 @@ def to_state(workload: Workload, to: WorkloadState, at: int, why: str) -> Worklo
             raise AssertionError("no workload opens twice")
 
 
-def submitted(event: JobSubmitted, seq: int, now: int) -> Job:
-    """A new job."""
+def submitted(event: JobSubmitted, seq: int, now: int, budget_ms: int) -> Job:
+    """A new job, for which so much QPU time is reserved."""
     return Job(
         id=event.job_id,
         seq=seq,
         instance=event.instance,
+        user=event.user,
         backend=event.backend,
         workload_id=event.workload_id,
         created_at=now,
+        budget_ms=budget_ms,
         limit_ms=event.limit_ms,
         estimated_ms=event.estimated_ms,
     )

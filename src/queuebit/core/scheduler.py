@@ -11,6 +11,7 @@ from typing import assert_never
 
 from queuebit.core import calibrations, policy
 from queuebit.core.away import interruptions
+from queuebit.core.budgets import needed_ms
 from queuebit.core.changes import Changes
 from queuebit.core.events import (
     BackendStatusSet,
@@ -49,7 +50,7 @@ from queuebit.core.model import (
     WorkloadState,
 )
 from queuebit.core.moves import begun_again, opened, submitted, to_stage, to_status
-from queuebit.core.reasons import RAN_TOO_LONG, ttl_reached
+from queuebit.core.reasons import RAN_TOO_LONG, STOPPED_AT_LIMIT, ttl_reached
 from queuebit.core.usage import charged_when_stopped
 
 
@@ -166,6 +167,9 @@ class Scheduler:
             refusal = policy.not_of(workload, event)
             if refusal is not None:
                 return refusal
+        budget_ms, refusal = self._reserve(event)
+        if refusal is not None:
+            return refusal
         instance = self.ledger.instances.get(event.instance)
         if instance is not None:
             is_limited = self.ledger.is_limited(instance.id)
@@ -177,8 +181,17 @@ class Scheduler:
             self._changes.save(replace(workload, idle_since=None))
         assert event.job_id not in self.jobs
         self._seq += 1
-        self._changes.save(submitted(event, self._seq, now))
+        self._changes.save(submitted(event, self._seq, now, budget_ms))
         return None
+
+    def _reserve(self, event: JobSubmitted) -> tuple[int, Refusal | None]:
+        """How much QPU time to reserve for a job, or why there is not enough."""
+        budget = self.ledger.budget(event.instance, event.user)
+        queues = self.index.backends.get(event.backend)
+        if budget is None or (queues is not None and not queues.backend.charges):
+            return 0, None
+        need_ms = needed_ms(event.estimated_ms, event.limit_ms)
+        return need_ms, budget.refusal(need_ms)
 
     def _cancel_job(self, job_id: str, now: int) -> Refusal | None:
         job = self.jobs.get(job_id)
@@ -198,26 +211,57 @@ class Scheduler:
                 known_ms = (
                     event.estimated_ms if event.estimated_ms is not None else job.estimated_ms
                 )
-                self._changes.save(to_stage(job, Stage.READY, ready_at=now, estimated_ms=known_ms))
+                self._end_prepare(job, known_ms, now)
             case Stage.QUANTUM:
                 usage_ms = event.usage_ms if self.index.charges(job) else 0
-                if job.limit_ms is not None and usage_ms > job.limit_ms:
-                    self._run_too_long(job, now)
-                    return
-                self._changes.save(
-                    to_stage(job, Stage.FINISH, quantum_ended_at=now, usage_ms=usage_ms)
-                )
-                self._changes.step.commands.append(RunStage(job.id, job.run, Stage.FINISH))
+                self._end_quantum(job, usage_ms, now)
             case Stage.FINISH:
                 self._changes.end(job, JobStatus.COMPLETED, now, usage_ms=job.usage_ms)
             case Stage.READY:  # pragma: no branch - the last of them
                 raise AssertionError("no worker runs the stage in which a job waits")
 
+    def _end_prepare(self, job: Job, estimated_ms: int | None, now: int) -> None:
+        """It is ready for the QPU, unless it needs more by now than its budget leaves."""
+        budget = self.ledger.budget(job.instance, job.user)
+        need_ms = needed_ms(estimated_ms, job.limit_ms)
+        budget_ms = job.budget_ms
+        if budget is not None and self.index.charges(job) and need_ms > budget_ms:
+            if need_ms > budget_ms + budget.left_ms:
+                reason = replace(budget, reserved_ms=budget.reserved_ms - budget_ms).reason(need_ms)
+                self._changes.end(job, JobStatus.FAILED, now, usage_ms=0, reason=reason)
+                return
+            budget_ms = need_ms
+        self._changes.save(
+            to_stage(job, Stage.READY, ready_at=now, estimated_ms=estimated_ms, budget_ms=budget_ms)
+        )
+
+    def _end_quantum(self, job: Job, usage_ms: int, now: int) -> None:
+        """It has left the QPU; what it used is known, and may be more than it may use."""
+        if job.limit_ms is not None and usage_ms > job.limit_ms:
+            self._run_too_long(job, now)
+            return
+        affordable_ms = self.index.affordable_ms(job, usage_ms)
+        if usage_ms > affordable_ms:
+            self._changes.end(
+                job, JobStatus.CANCELLED, now, usage_ms=affordable_ms, reason=STOPPED_AT_LIMIT
+            )
+            return
+        budget_ms = max(job.budget_ms, usage_ms) if job.budget_ms else 0
+        self._changes.save(
+            to_stage(
+                job, Stage.FINISH, quantum_ended_at=now, usage_ms=usage_ms, budget_ms=budget_ms
+            )
+        )
+        self._changes.step.commands.append(RunStage(job.id, job.run, Stage.FINISH))
+
     def _fail_stage(self, event: StageFailed, now: int) -> None:
         job = self.jobs.get(event.job_id)
         if job is None or (job.run, job.stage) != (event.run, event.stage):
             return
-        usage_ms = 0 if event.service_fault else charged_when_stopped(job, now)
+        usage_ms = charged_when_stopped(job, now) if self.index.charges(job) else 0
+        if event.service_fault and self.ledger.may_credit(job.instance, usage_ms):
+            self._changes.credit(job, usage_ms, now)
+            usage_ms = 0
         self._changes.end(job, JobStatus.FAILED, now, usage_ms=usage_ms, reason=event.reason)
 
     def _open(self, event: WorkloadOpened, now: int) -> None:

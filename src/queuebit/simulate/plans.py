@@ -47,6 +47,9 @@ def _ruled(instance: Instance, plan: PlanConfig) -> Instance:
         window_ms=rules.window_ms,
         on_limit=rules.on_limit,
         pending_max=rules.pending_max,
+        is_hard=rules.is_hard,
+        user_limit_ms=rules.user_limit_ms,
+        credit_ms=rules.credit_ms,
     )
 
 

@@ -20,7 +20,6 @@ class JobDetails:
     """A job as its user described it."""
 
     id: str
-    user: str
     program_id: str
     tags: tuple[str, ...] = ()
     cost_s: int | None = None  # max_execution_time; None: the service's maximum

@@ -145,6 +145,7 @@ jobs = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("instance", sa.Text, nullable=False),
+    sa.Column("user", sa.Text, nullable=False),
     sa.Column("backend", sa.Text, nullable=False),
     sa.Column("workload_id", sa.Text, sa.ForeignKey(workloads.c.id)),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -153,6 +154,7 @@ jobs = sa.Table(
     sa.Column("run", sa.BigInteger, nullable=False),
     sa.Column("limit_ms", sa.BigInteger),
     sa.Column("estimated_ms", sa.BigInteger),
+    sa.Column("budget_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("usage_ms", sa.BigInteger, nullable=False),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ready_at", sa.BigInteger),
@@ -161,7 +163,6 @@ jobs = sa.Table(
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("reason", ReasonColumn),
     # of store.details.JobDetails
-    sa.Column("user", sa.Text, nullable=False),
     sa.Column("program_id", sa.Text, nullable=False),
     sa.Column("cost_s", sa.BigInteger),
     sa.Column("private", sa.Boolean, nullable=False),
@@ -228,6 +229,8 @@ charges = sa.Table(
     sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("instance", sa.Text, nullable=False),
     sa.Column("ms", sa.BigInteger, nullable=False),
+    sa.Column("user", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("credited_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 sa.Index("ix_charges_instance", charges.c.instance, charges.c.at)
 
@@ -291,6 +294,8 @@ WORKLOAD_RECORD = _names(Workload)
 WORKLOAD_DETAILS = tuple(name for name in _names(WorkloadDetails) if name != "id")
 
 # Fields that never change: an update that leaves them out leaves their indexes alone.
-_FIXED = frozenset({"id", "seq", "instance", "backend", "workload_id", "mode", "created_at"})
+_FIXED = frozenset(
+    {"id", "seq", "instance", "user", "backend", "workload_id", "mode", "created_at"}
+)
 JOB_CHANGES = tuple(name for name in JOB_RECORD if name not in _FIXED)
 WORKLOAD_CHANGES = tuple(name for name in WORKLOAD_RECORD if name not in _FIXED)
