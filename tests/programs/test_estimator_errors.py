@@ -55,7 +55,8 @@ def test_terms_of_one_circuit_are_correlated(run, manila, bell_state, options, l
     pub = (bell_state, SUMS, None, 0.02)
     ratios = spread_by_reported(run, manila, pub, options, level)
 
-    assert (ratios > 0.7).all()
+    # An extrapolated value that jumps now and then has an error that is large now and then.
+    assert (ratios > (0.5 if options or level > 1 else 0.7)).all()
     assert (ratios < 1.35).all()
 
 

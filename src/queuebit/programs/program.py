@@ -25,6 +25,7 @@ from queuebit.programs.estimates import Estimate, estimated
 from queuebit.programs.estimator import estimator
 from queuebit.programs.executor import executor
 from queuebit.programs.learner import noise_learner
+from queuebit.programs.seeds import Use, generator
 
 PLANS_MAX = 8  # plans that a worker keeps, so that the stage after the validation need not decode
 PLANNED_BYTES_MAX = (
@@ -283,7 +284,7 @@ def finish(program_id: str, work: object, raw: object, device: Qpu) -> bytes:
 
 def _next_seed(seed: int | None) -> int | None:
     """Of the second round."""
-    return None if seed is None else int(np.random.default_rng([seed, 1]).integers(2**63))
+    return None if seed is None else int(generator(seed, Use.SECOND_ROUND).integers(2**63))
 
 
 def _check(plan: Plan, experiments: Sequence[Experiment], device: Qpu) -> None:

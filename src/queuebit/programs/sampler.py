@@ -33,6 +33,7 @@ from queuebit.programs.options import (
     rep_delay_s,
     seed_of,
 )
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 DEFAULT_SHOTS = 4096  # client 0.51, SamplerOptions.default_shots
@@ -102,12 +103,12 @@ class Plan:
 
     @property
     def seed(self) -> int | None:
-        """Of the simulated QPU; what is random beside it has seeds made of this one."""
+        """Of the simulated QPU, and of all that is random beside it."""
         return seed_of(self.options.simulator)
 
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, 0])
+        rng = generator(self.seed, Use.CIRCUITS)
         experiments, flips = [], []
         for pub, work in zip(self.pubs, self.works, strict=True):
             values, flipped = work.drawn(pub, rng)
@@ -118,7 +119,7 @@ class Plan:
             flips=flips,
             widths=[work.widths for work in self.works],
             averaged=self.options.execution.meas_type == "avg_kerneled",
-            seed=None if self.seed is None else [self.seed, 1],
+            seed=self.seed,
             tagged=self.tagged,
         )
         return experiments, done
@@ -147,7 +148,7 @@ class Done:
     widths: list[NDArray[np.float64] | None]
     """Per PUB, how kerneled measurements are spread; None: bits are wanted."""
     averaged: bool
-    seed: list[int] | None
+    seed: int | None
     tagged: bool
 
     def result(self, bits: Sequence[NDArray[np.bool_]], start: datetime, stop: datetime) -> bytes:
@@ -155,7 +156,7 @@ class Done:
 
         Its metadata are as the guide prints them (Run jobs in a batch, Result2).
         """
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, Use.POINTS)
         results = []
         for pub, measured, flips, widths in zip(
             self.pubs, bits, self.flips, self.widths, strict=True

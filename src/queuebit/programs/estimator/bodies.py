@@ -25,6 +25,7 @@ from queuebit.programs.estimator.readout import (
 from queuebit.programs.estimator.settings import Settings
 from queuebit.programs.learner import layers
 from queuebit.programs.learner.layers import Site
+from queuebit.programs.seeds import Use, generator
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -134,7 +135,7 @@ def bodies(
 def _amplified(circuit: QuantumCircuit, settings: Settings) -> list[QuantumCircuit]:
     if not settings.extrapolated or settings.amplified:
         return [circuit] * len(settings.factors)
-    rng = np.random.default_rng(settings.seed)
+    rng = generator(settings.seed, Use.FOLDING)
     return fold(circuit, settings.options.resilience.zne, rng)
 
 

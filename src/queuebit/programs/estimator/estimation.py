@@ -26,6 +26,7 @@ from queuebit.programs.estimator.settings import Settings
 from queuebit.programs.learner import layer_errors
 from queuebit.programs.learner.layers import Key, Noise, known_at
 from queuebit.programs.learner.learning import Learned
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 Bits = Sequence[NDArray[np.bool_]]
@@ -55,7 +56,7 @@ class Job:
 
         `noise` is what is known of layers, as Paulis to inject; `layers` likewise, for the result.
         """
-        rng = np.random.default_rng(self.settings.seed)
+        rng = generator(self.settings.seed, Use.CIRCUITS)
         experiments: list[Experiment] = []
         pubs, drawn = [], []
         for number, bodies in enumerate(self.bodies):

@@ -26,6 +26,7 @@ from queuebit.programs.estimator.settings import Settings, settle
 from queuebit.programs.learner import layer_errors, layers, learning
 from queuebit.programs.learner.layers import Noise
 from queuebit.programs.options import SHOTS_MAX, EstimatorOptions, parse, rep_delay_s, seed_of
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 DEFAULT_PRECISION = 0.015625  # client 0.51, EstimatorOptions.default_precision: 1 / sqrt(4096)
@@ -61,7 +62,7 @@ class Plan:
             return [], self.propagated
         if self.learner is None:
             return self.job.draw(self._noise(), self.given_layers)
-        rng = np.random.default_rng(self.job.settings.seed)
+        rng = generator(self.job.settings.seed, Use.LEARNING)
         experiments, learned = self.learner.experiments(rng)
         chosen = self.to_learn()
         gates = [layer_errors.gates_of(layer) for layer in chosen.values()]

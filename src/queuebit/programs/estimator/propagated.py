@@ -21,6 +21,7 @@ from queuebit.devices.protocol import Expectations, Experiment, Propagates, Qpu,
 from queuebit.programs.estimator.averages import Pub
 from queuebit.programs.estimator.estimation import Job
 from queuebit.programs.estimator.paulis import IDENTITY, Term, qubits_of, support
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,7 @@ class Propagated:
     def run(self, device: Qpu) -> tuple["Told", dict[str, Any]]:
         """What makes the result, and the metrics."""
         assert isinstance(device, Propagates)
-        rng = np.random.default_rng(self.job.settings.seed)
+        rng = generator(self.job.settings.seed, Use.SHOT_NOISE)
         results, metrics = [], {}
         for pub, circuit, values in zip(self.job.pubs, self.circuits, self.job.values, strict=True):
             terms = _terms(pub)

@@ -35,6 +35,7 @@ from queuebit.programs.options import (
     refused_experiments,
 )
 from queuebit.programs.options import rep_delay_s as rep_delay_in_range
+from queuebit.programs.seeds import Use, generator
 
 # What `experimental` may hold: the sampler's client puts the first two there itself.
 HONOURED: Honoured = (*EXECUTION, ("simulator", "seed_simulator"))
@@ -56,7 +57,7 @@ class Plan:
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
         payload = self.payload
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, 0])
+        rng = generator(self.seed, Use.CIRCUITS)
         experiments, results = [], []
         for number, item in enumerate(payload.items):
             with told_of(number):
@@ -79,7 +80,7 @@ class Plan:
             shots=payload.shots,
             level=payload.level,
             stretches=bool(_set(payload, "stretch_values")),
-            seed=None if self.seed is None else [self.seed, 1],
+            seed=self.seed,
             role=payload.role,
             passed=payload.passed,
         )
@@ -126,7 +127,7 @@ class Done:
     shots: int
     level: str
     stretches: bool
-    seed: list[int] | None
+    seed: int | None
     role: str | None
     passed: Any
 
@@ -134,7 +135,7 @@ class Done:
         """The result's JSON text, in the version of the schema that the job came in."""
         version = VERSIONS[self.version]
         models = version.models
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, Use.POINTS)
         data = []
         for item, measured in zip(self.items, bits, strict=True):
             arrays = item.drawn | self._fields(item, measured, rng)

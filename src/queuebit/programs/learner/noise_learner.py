@@ -21,6 +21,7 @@ from queuebit.programs.estimator.bodies import INJECTING
 from queuebit.programs.learner import layer_errors, layers, noise_learner_v3
 from queuebit.programs.learner.learning import Layer, Learned, Learning, Settings
 from queuebit.programs.options import NoiseLearnerOptions, Twirling, parse, seed_of
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 CIRCUITS_MAX = 1_000  # of one job
@@ -50,7 +51,7 @@ class Plan:
 
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
-        experiments, learned = self.learning.experiments(np.random.default_rng(self.seed))
+        experiments, learned = self.learning.experiments(generator(self.seed, Use.LEARNING))
         metadata = {
             "backend": self.backend,
             "input_options": self.options.model_dump(

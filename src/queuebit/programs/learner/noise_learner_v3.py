@@ -23,6 +23,7 @@ from queuebit.errors import InvalidInput
 from queuebit.programs import limits
 from queuebit.programs.learner.learning import Layer, Learned, Learning, Noise, Settings
 from queuebit.programs.options import NoiseLearnerV3Options, parse, rep_delay_s
+from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import qpy
 
 SCHEMAS: dict[str, ModuleType] = {"v0.1": version_0_1, "v0.2": version_0_2, "v0.3": version_0_3}
@@ -48,7 +49,7 @@ class Plan:
 
     def experiments(self) -> tuple[list[Experiment], "Done"]:
         """What the device shall run, and what makes a result of it."""
-        experiments, learned = self.learning.experiments(np.random.default_rng(self.seed))
+        experiments, learned = self.learning.experiments(generator(self.seed, Use.LEARNING))
         measures = [layer.measures for layer in self.layers]
         return experiments, Done(learned, measures, self.depths, self.schema_version)
 
