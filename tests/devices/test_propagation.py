@@ -81,6 +81,18 @@ def test_values_are_those_of_the_density_matrix(manila):
     assert found.metadata["noise"] == "twirled"
 
 
+@pytest.mark.parametrize("readout", ["none", "biased", "twirled"])
+def test_an_observable_of_identities_is_its_coefficient(manila, readout):
+    """No qubit of the circuit reaches it."""
+    values = np.zeros((2, 0))
+    found = manila.propagate(
+        some_circuit(0.3), values, [SparsePauliOp("IIIII", 0.5)], readout=readout
+    )
+
+    assert found.values == pytest.approx(np.full((2, 1), 0.5))
+    assert not found.bounds.any()
+
+
 def test_readout_errors_shift_or_damp_what_is_measured(manila):
     circuit, observable = some_circuit(0.4), SparsePauliOp(["ZZIIZ", "IIZII"], [1.0, 0.3])
     chances = density(manila, circuit).probabilities().reshape((2,) * 5)

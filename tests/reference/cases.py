@@ -16,7 +16,7 @@ from queuebit.config import BackendConfig
 from queuebit.devices.device import Device
 from queuebit.devices.noise import Noise
 
-DEVICES = ("manila", "fractional", "torino", "boston")
+DEVICES = ("manila", "fractional", "torino", "boston", "burlington", "brisbane")
 BLOCKS = frozenset(DIVISIONS)
 
 
@@ -103,13 +103,16 @@ def case(seed: int) -> Case:
 def _profile(rng: np.random.Generator, **fixed: Any) -> Profile:
     """Features at random; those in `fixed` are as given."""
     made = Profile(
-        qubits=int(rng.integers(1, 5)),
+        qubits=int(rng.integers(1, 7 if rng.random() < 0.15 else 5)),
         operations=int(rng.integers(4, 17)),
         stores=bool(rng.random() < 0.4),
         remeasured=bool(rng.random() < 0.6),
         delays=bool(rng.random() < 0.4),
+        spans=bool(rng.random() < 0.5),
         units=bool(rng.random() < 0.5),
+        durations=bool(rng.random() < 0.5),
         parameters=bool(rng.random() < 0.6),
+        signs=bool(rng.random() < 0.5),
         clifford=bool(rng.random() < 0.25),
         floats=bool(rng.random() < 0.3),
     )
@@ -135,51 +138,60 @@ def _sampled(seed: int, kind: str, rng: np.random.Generator) -> Case:
     control = BLOCKS & set(qpu.target.operation_names) if kind != "device" else BLOCKS
     method = str(rng.choice(METHODS))
     dynamic = method != "stabilizer" and rng.random() < 0.6
-    dynamic = dynamic and method not in {"statevector", "matrix_product_state"}  # not yet right
     pubs = []
     for _ in range(int(rng.integers(1, 4))):
         profile = _profile(rng, control=control if dynamic else frozenset())
-        if kind != "device":  # their circuits have delays in dt
-            profile = replace(profile, units=False)
+        if kind != "device":  # what the client sends holds no units of delays
+            profile = replace(profile, units=False, durations=False)
         if method == "stabilizer":
             profile = replace(profile, clifford=rng.random() < 0.8, stores=False)
-        profile = replace(profile, stores=False, floats=False)  # not yet right
         pubs.append(_pub(random_circuit(qpu.target, profile, rng), rng))
+    if rng.random() < 0.15:  # once more, to be drawn by itself
+        pubs.insert(0, pubs[0])
     if kind == "executor":
         pubs = [replace(pub, shots=pubs[0].shots) for pub in pubs]
     return Case(seed, kind, name, method, tuple(pubs))
 
 
-def _static(qpu: Device, rng: np.random.Generator, *, plain: bool = False) -> Made:
-    """A circuit of gates, with measurements at the end."""
-    profile = _profile(rng, stores=False, remeasured=False, units=False, delays=False, plain=plain)
+def _static(qpu: Device, rng: np.random.Generator, **fixed: Any) -> Made:
+    """A circuit of gates, and delays perhaps, with measurements at the end."""
+    still = {"stores": False, "remeasured": False, "units": False, "durations": False}
+    profile = _profile(rng, **still | fixed)
     return random_circuit(qpu.target, replace(profile, qubits=min(3, profile.qubits)), rng)
 
 
 def _twirled(seed: int, kind: str, rng: np.random.Generator) -> Case:
-    # samplomatic tells the flips of a bit in one of its registers only.
-    samplex = kind == "samplex"
-    name = "manila" if samplex else str(rng.choice(["manila", "torino"]))
-    pubs = []
-    for _ in range(int(rng.integers(1, 3))):
-        made = _static(device(name), rng, plain=samplex)
-        shape = [(), (2,), (2, 2)][rng.integers(3)]
-        rows = rng.integers(0, len(made.values), prod(shape))
-        pubs.append(Pub(made.circuit, made.values[rows].reshape(*shape, made.values.shape[1]), 12))
     gates, measures = [(True, True), (True, False), (False, True)][rng.integers(3)]
-    twirling = {"enable_gates": gates, "enable_measure": measures}
+    twirling: dict[str, Any] = {"enable_gates": gates, "enable_measure": measures}
     if rng.random() < 0.6:
         twirling["shots_per_randomization"] = 1
     else:
         twirling["num_randomizations"] = int(rng.choice([3, 12]))
     twirling["strategy"] = str(rng.choice(["active", "active-accum", "active-circuit", "all"]))
-    method = str(rng.choice(METHODS))
-    return Case(seed, kind, name, method, tuple(pubs), {"twirling": twirling})
+    options = {"twirling": twirling}
+    name, fixed = str(rng.choice(["manila", "torino", "brisbane"])), {}
+    if kind == "samplex":
+        # samplomatic tells the flips of a bit in one of its registers only.
+        name, fixed = "manila", {"plain": True, "delays": False}
+    elif rng.random() < 0.3:
+        sequence = str(rng.choice(["XX", "XpXm", "XY4"]))
+        options["dynamical_decoupling"] = {"enable": True, "sequence_type": sequence}
+    elif rng.random() < 0.4:
+        fixed = {"remeasured": True}
+        if not gates:
+            fixed |= {"control": BLOCKS & set(device(name).target.operation_names), "stores": True}
+    pubs = []
+    for _ in range(int(rng.integers(1, 3))):
+        made = _static(device(name), rng, **fixed)
+        shape = [(), (2,), (2, 2)][rng.integers(3)]
+        rows = rng.integers(0, len(made.values), prod(shape))
+        pubs.append(Pub(made.circuit, made.values[rows].reshape(*shape, made.values.shape[1]), 12))
+    return Case(seed, kind, name, str(rng.choice(METHODS)), tuple(pubs), options)
 
 
 def _with_observables(seed: int, kind: str, rng: np.random.Generator) -> Case:
-    name = str(rng.choice(DEVICES[:3]))
-    made = _static(device(name), rng)
+    name = str(rng.choice(DEVICES))
+    made = _static(device(name), rng, spans=False)
     circuit = made.circuit.remove_final_measurements(inplace=False)
     used = sorted({circuit.find_bit(q).index for one in circuit.data for q in one.qubits}) or [0]
     labels = {}
@@ -190,7 +202,7 @@ def _with_observables(seed: int, kind: str, rng: np.random.Generator) -> Case:
         labels["".join(label)] = float(rng.normal())
     columns = [list(made.circuit.parameters).index(p) for p in circuit.parameters]
     values = made.values[:, columns]
-    options = {"observable": labels, "level": int(rng.integers(0, 2))}
+    options = {"observable": labels, "level": int(rng.integers(0, 3))}
     options["readout"] = str(rng.choice(["none", "biased", "twirled"]))
     return Case(seed, kind, name, AS_PLANNED, (Pub(circuit, values, 4000),), options)
 

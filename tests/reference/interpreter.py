@@ -111,13 +111,9 @@ class Interpreter:
     def _run(self, block: QuantumCircuit, scope: _Scope, state: State) -> State:
         for one in block.data:
             state = self._step(one, scope, state)
-        local = set(block.iter_declared_vars())
-        if not local:
-            return state
-        kept: State = {}
-        for (bits, variables), rho in state.items():
-            _add(kept, (bits, frozenset(x for x in variables if x[0] not in local)), rho)
-        return kept
+        for variable in block.iter_declared_vars():
+            state = _with(state, variable, None)
+        return state
 
     def _step(self, one: Any, scope: _Scope, state: State) -> State:  # noqa: PLR0911 - one per kind
         name = one.name
@@ -166,6 +162,8 @@ class Interpreter:
         return self._channels[key]
 
     def _seconds(self, delay: Any, scope: _Scope) -> float:
+        if delay.unit == "expr":
+            return float(Memory((), {}, {}, self._dt).value(delay.params[0]))
         if delay.unit == "dt":
             assert self._dt is not None
             return _number(delay.params[0], scope) * self._dt
@@ -231,10 +229,13 @@ class Interpreter:
         return made
 
     def _for(self, one: Any, scope: _Scope, state: State) -> State:
-        indices, parameter, _ = one.operation.params
+        indices, name, _ = one.operation.params
         for index in indices:
-            bound = {} if parameter is None else {parameter: float(index)}
-            turn = _Scope(scope.qubits, scope.clbits, {**scope.loops, **bound})
+            turn = scope
+            if isinstance(name, Parameter):
+                turn = _Scope(scope.qubits, scope.clbits, {**scope.loops, name: float(index)})
+            elif name is not None:
+                state = _with(state, name, index)
             state = self._inner(one, 0, turn, state)
         return state
 
@@ -259,6 +260,16 @@ def _number(written: Any, scope: _Scope) -> float:
     if isinstance(written, ParameterExpression):
         written = written.bind({p: scope.loops[p] for p in written.parameters})
     return float(written)
+
+
+def _with(state: State, variable: expr.Var, value: Value | None) -> State:
+    """With a value of the variable, or without the variable."""
+    made: State = {}
+    for (bits, variables), rho in state.items():
+        kept = {item for item in variables if item[0] != variable}
+        own = set() if value is None else {(variable, value)}
+        _add(made, (bits, frozenset(kept | own)), rho)
+    return made
 
 
 def _add(state: State, key: Key, rho: Matrix) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.circuit import Clbit, Instruction, Parameter, ParameterVector, Qubit
+from qiskit.circuit import Clbit, Duration, Instruction, Parameter, ParameterVector, Qubit
 from qiskit.circuit.classical import expr, types
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import Target
 from tests.reference.random_expressions import Expressions
 
 STANDARD = get_standard_gate_name_mapping()
-ROTATIONS = {"rz": 2 * np.pi, "rx": 2 * np.pi, "rzz": np.pi / 2}
-"""Gates of one angle, and what it may be at the most."""
+ANGLES = {"rz": 1, "rx": 1, "rzz": 1, "u1": 1, "u2": 2, "u3": 3}
+"""How many each gate has."""
 DIVISIONS = ("if_else", "switch_case", "for_loop", "while_loop", "box")
 
 
@@ -40,6 +40,8 @@ class Profile:
     signs: bool = False
     """The sign of a parameter."""
     clifford: bool = False
+    durations: bool = False
+    """Delays that are classical expressions."""
     floats: bool = False
     """Classical numbers with a point, and durations."""
     plain: bool = False
@@ -88,10 +90,18 @@ class _Maker:
         self._profile = profile
         self._rng = rng
         self._left = profile.operations
+        self._dt = target.dt is not None
+        self._delays = profile.delays and (self._dt or profile.units or profile.durations)
+        # A coin that ends a loop is tossed again.
+        self._control = profile.control - (
+            set() if "reset" in target.operation_names else {"while_loop"}
+        )
         self._angles: list[Parameter] = []
         self._spans: list[Parameter] = []
         names = target.operation_names
-        self._ones = [name for name in ("x", "sx", "id", "rz", "rx") if name in names]
+        ones = ("x", "sx", "id", "rz", "rx", "u1", "u2", "u3")
+        self._ones = [name for name in ones if name in names]
+        self._turn = "sx" if "sx" in names else "u3"
         self._pairs = [name for name in ("cx", "cz", "ecr", "rzz") if name in names]
         self._measures = [name for name in names if name.startswith("measure")]
         self._neighbours: dict[int, list[int]] = {}
@@ -200,20 +210,21 @@ class _Maker:
     def _statement(self, block: _Block) -> None:
         profile = self._profile
         kinds = {"one": 6.0, "pair": 4.0, "barrier": 0.3}
-        if profile.delays:
+        if self._delays:
             kinds["delay"] = 1.0
         if profile.remeasured and block.writable():
-            kinds |= {"measure": 2.5, "reset": 0.7}
+            kinds |= {"measure": 2.5}
+            kinds |= {"reset": 0.7} if "reset" in self._target.operation_names else {}
         if profile.stores:
             kinds |= {"store": 1.5, "declare": 0.4}
         if block.depth < 3:
-            kinds |= dict.fromkeys(sorted(profile.control), 1.2)
+            kinds |= dict.fromkeys(sorted(self._control), 1.2)
         chances = np.array(list(kinds.values()))
         kind = list(kinds)[int(self._rng.choice(len(kinds), p=chances / chances.sum()))]
         getattr(self, f"_add_{kind}")(block)
 
     def _add_one(self, block: _Block) -> None:
-        self._add_gate(block, self._one([*self._ones, "sx", "rz"]), (self._qubit(block),))
+        self._add_gate(block, self._one([*self._ones, self._turn]), (self._qubit(block),))
 
     def _add_pair(self, block: _Block) -> None:
         name = self._one(self._pairs)
@@ -223,21 +234,28 @@ class _Maker:
         return self._add_gate(block, name, self._one(places))
 
     def _add_gate(self, block: _Block, name: str, qubits: tuple[int, ...]) -> None:
+        given = [self._angle(block, name) for _ in range(ANGLES.get(name, 0))]
+        self._append(block, name, qubits, given)
+
+    @staticmethod
+    def _append(block: _Block, name: str, qubits: tuple[int, ...], angles: list[Any]) -> None:
         wires = [block.wires[qubit] for qubit in qubits]
-        given = [self._angle(block, name)] if name in ROTATIONS else []
-        block.circuit.append(STANDARD[name].base_class(*given), wires)
+        block.circuit.append(STANDARD[name].base_class(*angles), wires)
 
     def _add_barrier(self, block: _Block) -> None:
         block.circuit.barrier([block.wires[self._qubit(block)]])
 
     def _add_delay(self, block: _Block) -> None:
         wire = block.wires[self._qubit(block)]
-        if self._spans and self._chance(0.4):
+        if self._dt and self._spans and self._chance(0.4):
             span = self._one([self._spans[0], 2 * self._spans[0] + 16])
             block.circuit.delay(span, wire, "dt")
-        elif block.loops and self._profile.spans and self._chance(0.3):
+        elif self._dt and block.loops and self._profile.spans and self._chance(0.3):
             block.circuit.delay(block.loops[-1] * block.loops[-1] * 1000, wire, "dt")
-        elif self._profile.units and self._chance(0.6):
+        elif self._profile.durations and (self._chance(0.4) or not self._dt):
+            span = expr.lift(Duration.us(self._int(1, 30)))
+            block.circuit.delay(self._one([span, expr.mul(span, 3)]), wire)
+        elif self._profile.units and (self._chance(0.6) or not self._dt):
             unit, scale = self._one(
                 [("s", 1e-6), ("us", 1), ("ns", 1000), ("ps", 1e6), ("ms", 1e-3)]
             )
@@ -278,7 +296,7 @@ class _Maker:
             return self._quarters(block, name)
         names = [*self._angles, *block.loops]
         if not names or self._chance(0.4):
-            return float(self._rng.random() * ROTATIONS[name])
+            return float(self._rng.random() * (np.pi / 2 if name == "rzz" else 2 * np.pi))
         written = self._expression(names, 2)
         # rzz takes angles from 0 to pi/2 only.
         return np.pi / 4 * (1 + written.sin()) if name == "rzz" else written
@@ -433,13 +451,16 @@ class _Maker:
         indices = self._one(
             [range(self._int(1, 3)), range(2, -2, -2), (1, 1), (3, -1, 0), range(0), (0,)]
         )
-        parameter = (
-            Parameter(self._one(["i", "j"]) + str(self._left)) if self._chance(0.7) else None
-        )
-        known = [*block.loops, *([parameter] if parameter is not None else [])]
-        with block.circuit.for_loop(indices, parameter):
+        name = self._one(["i", "j"]) + str(self._left)
+        turn: Any = self._one([None, Parameter(name), Parameter(name)])
+        if self._profile.stores and min(indices, default=0) >= 0 and self._chance(0.3):
+            turn = expr.Var.new(name, types.Uint(3))
+        with block.circuit.for_loop(indices, turn):
             inner = self._inside(block)
-            inner.loops = known
+            if isinstance(turn, Parameter):
+                inner.loops.append(turn)
+            elif turn is not None:
+                inner.variables.append(turn)
             self._statements(inner)
 
     def _add_while_loop(self, block: _Block) -> None:
@@ -460,7 +481,8 @@ class _Maker:
             with block.circuit.while_loop((bit, 1)):
                 self._fill(block, locked=block.locked | {bit})
                 block.circuit.reset(block.wires[qubit])
-                block.circuit.sx(block.wires[qubit])
+                angles = [np.pi / 2, 0.0, 0.0] if self._turn == "u3" else []
+                self._append(block, self._turn, (qubit,), angles)
                 self._measure(block, "measure", qubit, bit)
 
     def _add_box(self, block: _Block) -> None:

@@ -128,7 +128,7 @@ class Expressions:
 
     def _two_spans(self) -> tuple[expr.Expr, expr.Expr]:
         """Durations: there are no variables of them."""
-        unit = self._one([Duration.ns, Duration.us, Duration.dt])
+        unit = self._one([Duration.ns, Duration.us])
         first = expr.lift(unit(self._int(1, 6)))
         return first, expr.mul(expr.lift(unit(self._int(1, 3))), self._int(1, 3))
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
 from typing import Any
 from unittest.mock import patch
 
@@ -44,7 +43,8 @@ class Outcome:
 def run(one: Case, *, again: bool = False) -> Outcome:
     """Run a case and compare; `again`: a second time, with other bits and more of them."""
     if again:
-        one = replace(one, pubs=tuple(pub.larger() for pub in one.pubs))
+        larger = {id(pub): pub.larger() for pub in one.pubs}
+        one = replace(one, pubs=tuple(larger[id(pub)] for pub in one.pubs))
     return RUNS[one.kind](one, (one.seed * 2 + again) % 2**31)
 
 
@@ -103,18 +103,19 @@ def _sample(one: Case, seed: int) -> Outcome:
         except InvalidInput as refusal:
             return Outcome(Verdict(1.0, ""), refused=refusal.message)
         bits = qpu.sample(experiments, seed=seed).bits
-    return Outcome(
-        _least(
-            [
-                Verdict(v.p_value, f"PUB {at}: {v.by}")
-                for at, (pub, made) in enumerate(zip(one.pubs, bits, strict=True))
-                for v in [
-                    compare(_chances(qpu, _noise(one, used, at), pub.circuit, pub.rows), made)
-                ]
-            ]
-        ),
-        frozenset(used.names()),
-    )
+    chances = [
+        _chances(qpu, _noise(one, used, at), pub.circuit, pub.rows)
+        for at, pub in enumerate(one.pubs)
+    ]
+    found = [compare(known, made) for known, made in zip(chances, bits, strict=True)]
+    found = [Verdict(v.p_value, f"PUB {at}: {v.by}") for at, v in enumerate(found)]
+    if len(one.pubs) > 1 and one.pubs[0] is one.pubs[1]:
+        # Row by row beside each other: neighbours must be drawn by themselves.
+        both = [known for pair in zip(*chances[:2], strict=True) for known in pair]
+        found.append(
+            compare(both, np.stack(bits[:2], axis=1).reshape(len(both), -1, bits[0].shape[2]))
+        )
+    return Outcome(_least(found), frozenset(used.names()))
 
 
 def _stages(program_id: str, params: bytes, qpu: Device) -> str:
@@ -142,7 +143,7 @@ def _frame(pubs: list[Any], options: dict[str, Any], **others: Any) -> bytes:
 def _sampler(one: Case, seed: int) -> Outcome:
     qpu = device(one.device)
     pubs = [
-        [pub.circuit, pub.values if pub.circuit.num_parameters else None, pub.shots]
+        [pub.circuit, pub.values if pub.values.size or pub.values.ndim > 1 else None, pub.shots]
         for pub in one.pubs
     ]
     params = _frame(pubs, {"simulator": {"seed_simulator": seed}})
@@ -152,12 +153,11 @@ def _sampler(one: Case, seed: int) -> Outcome:
         result = json.loads(_stages("sampler", params, qpu), cls=RuntimeDecoder)
     found = []
     for at, pub in enumerate(one.pubs):
-        shape = pub.values.shape[:-1] if pub.circuit.num_parameters else ()
-        rows = pub.rows[: prod(shape)]
+        shape = pub.values.shape[:-1]
         found.append(
             _compared(
                 pub.circuit,
-                _chances(qpu, _noise(one, used, at), pub.circuit, rows),
+                _chances(qpu, _noise(one, used, at), pub.circuit, pub.rows),
                 {name: value.to_bool_array("little") for name, value in result[at].data.items()},
                 (*shape, pub.shots),
             )
@@ -182,7 +182,11 @@ def _compared(
 def _twirled_sampler(one: Case, seed: int) -> Outcome:
     """Without noise, twirling changes nothing; with it, each randomization is one more circuit."""
     pubs = [
-        [pub.circuit, pub.values if pub.circuit.num_parameters else None, pub.shots * 20]
+        [
+            pub.circuit,
+            pub.values if pub.values.size or pub.values.ndim > 1 else None,
+            pub.shots * 20,
+        ]
         for pub in one.pubs
     ]
     params = _frame(pubs, {"simulator": {"seed_simulator": seed}, **one.options})
@@ -193,9 +197,9 @@ def _twirled_sampler(one: Case, seed: int) -> Outcome:
         result = json.loads(_stages("sampler", params, perfect), cls=RuntimeDecoder)
     found = []
     for at, pub in enumerate(one.pubs):
-        shape = pub.values.shape[:-1] if pub.circuit.num_parameters else ()
+        shape = pub.values.shape[:-1]
         data = {name: value.to_bool_array("little") for name, value in result[at].data.items()}
-        chances = _chances(perfect, _ideal(one), pub.circuit, pub.rows[: prod(shape)])
+        chances = _chances(perfect, _ideal(one), pub.circuit, pub.rows)
         found.append(_compared(pub.circuit, chances, data, (*shape, pub.shots * 20)))
     few = [[*pub[:2], own.shots] for pub, own in zip(pubs, one.pubs, strict=True)]
     params = _frame(few, {"simulator": {"seed_simulator": seed}, **one.options})
@@ -216,7 +220,7 @@ def _intercepted(one: Case, program_id: str, params: bytes) -> tuple[Verdict, fr
 
     with forced(one.method) as used, patch.object(qpu, "sample", recording):
         _stages(program_id, params, qpu)
-    (experiments, bits), *_ = seen
+    experiments, bits = seen[-1]
     found = [
         compare(_chances(qpu, _noise(one, used, at), made.circuit, made.values), bits[at])
         for at, made in enumerate(experiments)
@@ -235,7 +239,7 @@ def _executor(one: Case, seed: int) -> Outcome:
     qpu = device(one.device)
     made = QuantumProgram(shots=one.pubs[0].shots)
     for pub in one.pubs:
-        given = {"circuit_arguments": pub.values} if pub.circuit.num_parameters else {}
+        given = {"circuit_arguments": pub.values}
         made.append_circuit_item(pub.circuit, **given)
     with forced(one.method) as used:
         params, refused = _executed(made, seed, qpu)
@@ -244,8 +248,8 @@ def _executor(one: Case, seed: int) -> Outcome:
         result = ExecutorResultDecoder.decode(_stages("executor", params, qpu))
     found = []
     for at, pub in enumerate(one.pubs):
-        shape = pub.values.shape[:-1] if pub.circuit.num_parameters else ()
-        chances = _chances(qpu, _noise(one, used, at), pub.circuit, pub.rows[: prod(shape)])
+        shape = pub.values.shape[:-1]
+        chances = _chances(qpu, _noise(one, used, at), pub.circuit, pub.rows)
         names = [register.name for register in pub.circuit.cregs]
         data = {name: np.asarray(result[at][name]) for name in names}
         found.append(_compared(pub.circuit, chances, data, (*shape, made.shots)))

@@ -46,7 +46,7 @@ def test_the_cases_have_everything_in_them():
     assert {one.kind for one in cases} == set(KINDS)
     assert {one.method for one in cases} == set(METHODS)
     assert {one.device for one in cases} == set(DEVICES)
-    assert set(used) >= {*DIVISIONS, "delay", "reset", "measure_2", "rzz", "barrier"}
+    assert set(used) >= {*DIVISIONS, "store", "delay", "reset", "measure_2", "rzz", "barrier"}
     assert sum(pub.shots == 1 and len(pub.rows) > 1 for pub in pubs) > len(pubs) / 10
     assert sum(pub.circuit.num_parameters > 0 for pub in pubs) > len(pubs) / 4
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.circuit import ForLoopOp, Parameter
+from qiskit.circuit import BoxOp, ForLoopOp, Instruction, Parameter
+from qiskit.circuit.classical import expr
 from tests.reference.cases import BLOCKS, Pub, device
 from tests.reference.comparison import same
 from tests.reference.methods import METHODS, forced
@@ -41,7 +42,9 @@ def random_pub(seed: int, method: str, **features: object) -> Pub:
     """Eight qubits of torino, with one shot for each of 128 rows or 400 for each of four."""
     rng = np.random.default_rng(seed)
     static = {"qubits": 5, "operations": 25, "clifford": method == "stabilizer"}
-    profile = replace(Profile(**static), parameters=True, delays=True, **features)
+    profile = replace(
+        Profile(**static), parameters=True, delays=True, spans=True, signs=True, **features
+    )
     made = random_circuit(device("torino").target, profile, rng)
     count, shots = [(128, 1), (4, 400)][seed % 2]
     return Pub(made.circuit, made.values[rng.integers(0, len(made.values), count)], shots)
@@ -49,9 +52,9 @@ def random_pub(seed: int, method: str, **features: object) -> Pub:
 
 def dynamic(method: str) -> dict[str, object]:
     """Features that the method can run."""
-    if method in {"stabilizer", "statevector", "matrix_product_state"}:
+    if method == "stabilizer":
         return {"remeasured": True}
-    return {"remeasured": True, "control": BLOCKS}
+    return {"remeasured": True, "stores": True, "control": BLOCKS, "floats": True}
 
 
 @pytest.fixture(params=METHODS)
@@ -153,12 +156,15 @@ def unrolled(circuit: QuantumCircuit) -> QuantumCircuit:
         if not isinstance(one.operation, ForLoopOp):
             made.append(one)
             continue
-        indices, parameter, block = one.operation.params
+        indices, turn, block = one.operation.params
         for index in indices:
-            bound = block
-            if parameter in block.parameters:
-                bound = block.assign_parameters({parameter: index})
-            made.box(bound, one.qubits, one.clbits)
+            if isinstance(turn, expr.Var):
+                once: Instruction = ForLoopOp((index,), turn, block)
+            elif turn in block.parameters:
+                once = BoxOp(block.assign_parameters({turn: index}))
+            else:
+                once = BoxOp(block)
+            made.append(once, one.qubits, one.clbits)
     return made
 
 

@@ -176,8 +176,8 @@ class Propagation:
         paulis, coefficients, lost = self._read(frame, observable, max_terms)
         half = len(frame.qubits)
         found = [frame.seen(one[:half], one[half:]) for one in paulis]
-        x = np.array([x for x, _, _ in found]).reshape(-1, half)
-        z = np.array([z for _, z, _ in found]).reshape(-1, half)
+        x = np.array([x for x, _, _ in found]).reshape(len(found), half)
+        z = np.array([z for _, z, _ in found]).reshape(len(found), half)
         signs = np.array([sign for _, _, sign in found])
         seen = SparsePauliOp(
             PauliList.from_symplectic(z, x), coefficients * signs, ignore_pauli_phase=True
