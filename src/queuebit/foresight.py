@@ -9,6 +9,7 @@ from functools import partial
 
 from queuebit.core import forward
 from queuebit.core.forward import Copy, Forward, Unknown
+from queuebit.core.model import Job
 from queuebit.core.scheduler import Scheduler
 from queuebit.stage_times import StageTimes
 
@@ -23,6 +24,8 @@ class Foreseen:
 
     start: int | Unknown
     end: int | Unknown
+    waits_for_limit: bool = False
+    """Whether the first one starts late, or never, for its instance's usage limit."""
 
 
 class _View:
@@ -32,7 +35,7 @@ class _View:
         self._copy = copy
         self._now = now
         self._times = times
-        self._there = {record.id for record in copy.records}
+        self._jobs = {record.id: record for record in copy.records if isinstance(record, Job)}
         self._forward: Forward | None = None
         self.made_at = made_at
         self.spent_s: float | None = None  # None: nobody has looked to the end yet
@@ -46,14 +49,16 @@ class _View:
         unknown = [end for end in ends if isinstance(end, Unknown)]
         known = [end for end in ends if not isinstance(end, Unknown)]
         found = Foreseen(
-            start=self._forward.start_of(job_ids[0]), end=unknown[0] if unknown else max(known)
+            start=self._forward.start_of(job_ids[0]),
+            end=unknown[0] if unknown else max(known),
+            waits_for_limit=self._forward.waits_for_limit(self._jobs[job_ids[0]]),
         )
         self.spent_s = (self.spent_s or 0.0) + time.perf_counter() - began
         return found
 
     def knows(self, job_ids: Sequence[str]) -> bool:
         """Whether the jobs were there when it was made."""
-        return self._there.issuperset(job_ids)
+        return self._jobs.keys() >= set(job_ids)
 
 
 class Foresight:

@@ -54,6 +54,13 @@ async def test_what_does_not_fit_is_refused_as_the_estimate_says(api: Api):
 
     usage = (await api.ask("GET", "/instances/usage", instance="course")).json()
     assert usage["usage_consumed_seconds"] == 5  # 2 x 2.1
+    assert usage["queuebit"] == {
+        "whose": "user",
+        "limit_seconds": 5,
+        "used_seconds": 4.2,
+        "reserved_seconds": 0,
+        "left_seconds": 0.8,
+    }
     assert "0.8 s: 4.2 s are used, 0 s are reserved" in one(await submit(api))["message"]
 
 

@@ -238,9 +238,9 @@ def test_relief_follows_the_oldest_hour_that_still_counts():
     limited = Instance(id="i", limit_ms=10, window_ms=DAY_MS)
     ledger = Ledger([limited], [charged("i", 1), charged("i", 10, at=5 * HOUR_MS)])
 
-    assert ledger.next_relief() == 25 * HOUR_MS
+    assert ledger.next_relief() == (25 * HOUR_MS, "i")
     assert ledger.roll(25 * HOUR_MS) == ["i"]
-    assert ledger.next_relief() == 30 * HOUR_MS
+    assert ledger.next_relief() == (30 * HOUR_MS, "i")
     assert ledger.roll(30 * HOUR_MS) == ["i"]
     assert ledger.next_relief() is None
 

@@ -186,3 +186,29 @@ def test_what_is_foreseen_happens_if_nothing_new_comes_and_stages_last_as_expect
         assert isinstance(job, Job)
         happened[id_] = (job.started_at or Unknown.NEVER, job.ended_at or Unknown.NEVER)
     assert foreseen == happened
+
+
+def test_it_tells_whether_a_usage_limit_sets_the_start_of_a_job(lab: Lab):
+    waits = Instance(id="i", limit_ms=100, window_ms=24 * HOUR_MS)
+    lab.configure(waits, Instance(id="j"), lanes=1)
+    lab.submit("a", "b", "c")
+    lab.prepared("a", estimated_ms=100)
+    lab.submit("other", by="j")
+    foreseen = ahead(lab)
+
+    assert foreseen.start_of("other") == 101
+    assert not foreseen.waits_for_limit(lab.job("other"))
+    assert foreseen.start_of("b") == 25 * HOUR_MS
+    assert foreseen.waits_for_limit(lab.job("b"))
+    assert foreseen.waits_for_limit(lab.job("c"))
+    assert not foreseen.waits_for_limit(lab.job("a"))
+
+
+def test_a_limit_that_time_does_not_end_is_why_a_job_never_starts(lab: Lab):
+    lab.configure(Instance(id="i", limit_ms=100), lanes=1)
+    lab.submit("a", "b")
+    lab.prepared("a", estimated_ms=100)
+    foreseen = ahead(lab)
+
+    assert foreseen.start_of("b") is Unknown.NEVER
+    assert foreseen.waits_for_limit(lab.job("b"))

@@ -124,7 +124,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def jump_to_deadline(self):
         due = self.world.scheduler.next_deadline()
         ledger = self.world.scheduler.ledger
-        of_limits = (ledger.next_relief(), (ledger.next_reach() or (None,))[0])
+        of_limits = [(one or (None,))[0] for one in (ledger.next_relief(), ledger.next_reach())]
         if due is not None:
             self.world.now = max(self.world.now, due)
             assert self.world.feed(Tick()).changed or due in of_limits

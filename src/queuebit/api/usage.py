@@ -1,7 +1,7 @@
 """What an instance has used (docs/endpoints.md)."""
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from queuebit import scheduling
 from queuebit.api.identity import plan_id
@@ -20,6 +20,16 @@ class Period(BaseModel):
     end_time: str
 
 
+class HardBudget(BaseModel):
+    """What the caller's next job has to fit into, in seconds of QPU time."""
+
+    whose: str = Field(description="instance or user: the one whose limit leaves less")
+    limit_seconds: float
+    used_seconds: float
+    reserved_seconds: float = Field(description="For jobs that have not ended")
+    left_seconds: float
+
+
 class InstanceUsage(BaseModel):
     """Answer of GET /instances/usage; a limit that is null would break the client, so none is."""
 
@@ -30,6 +40,7 @@ class InstanceUsage(BaseModel):
     usage_allocation_seconds: int | None = None
     usage_limit_seconds: int | None = None
     usage_limit_reached: bool | None = None
+    queuebit: HardBudget | None = Field(default=None, description="Of a plan with hard budgets")
 
 
 @router.get("/usage", response_model=InstanceUsage, summary="Read usage as IBM's guide asks for it")
@@ -58,7 +69,21 @@ async def read_usage(call: AnyCall) -> Response:
             else round(call.instance.config.allocation_s),
             usage_limit_seconds=None if limit_ms is None else round(limit_ms / 1000),
             usage_limit_reached=None if limit_ms is None else used_ms >= limit_ms,
+            queuebit=_hard_budget(call),
         )
+    )
+
+
+def _hard_budget(call: Call) -> HardBudget | None:
+    budget = call.parts.driver.budget(call.instance.id, call.user.id)
+    if budget is None:
+        return None
+    return HardBudget(
+        whose=budget.whose,
+        limit_seconds=budget.limit_ms / 1000,
+        used_seconds=budget.used_ms / 1000,
+        reserved_seconds=budget.reserved_ms / 1000,
+        left_seconds=max(0, budget.left_ms) / 1000,
     )
 
 

@@ -1,5 +1,7 @@
 """Why a job or workload waits, and for how long: a resource beside IBM's."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
@@ -120,6 +122,13 @@ async def _why(call: Call, record_id: str, status: JobStatus | WorkloadState) ->
     start, end = foreseen_times(foreseen)
     instants = () if foreseen is None else (foreseen.start, foreseen.end)
     unknown = next((at for at in instants if isinstance(at, Unknown)), None)
+    if foreseen is not None and foreseen.waits_for_limit and told.hold is not Hold.USAGE_LIMIT:
+        told = replace(
+            told,
+            hold=Hold.USAGE_LIMIT,
+            reason=f"{told.reason} Before its turn comes, the usage limit of your instance will be "
+            "reached; then it waits for that.",
+        )
     return Why(
         id=record_id,
         status=status,

@@ -16,7 +16,7 @@ from queuebit.core.model import (
     Workload,
     WorkloadState,
 )
-from queuebit.core.moves import interrupted, to_stage, to_state, to_status
+from queuebit.core.moves import ended, interrupted, to_state
 from queuebit.core.reasons import NEVER_RAN, STOPPED_AT_LIMIT
 from queuebit.core.usage import beyond_real_ms, charged_when_stopped
 
@@ -29,6 +29,8 @@ class Changes:
         self.ledger = index.ledger
         self.deadlines = Deadlines(index.deadline)
         self.step = Step()
+        self.clock_moved = False
+        """Whether a job that has ended set its session's clock forward."""
         self._over_cost: dict[str, None] = {}  # instances whose running jobs have to stop
 
     def end(
@@ -39,14 +41,13 @@ class Changes:
             usage_ms = 0
         usage_ms = self.index.affordable_ms(job, usage_ms)
         was_running = job.status is JobStatus.RUNNING
-        if was_running:
-            job = to_stage(job, None)
-        self.save(to_status(job, status, ended_at=at, usage_ms=usage_ms, reason=reason))
+        self.save(ended(job, status, at, usage_ms=usage_ms, reason=reason))
         workload = self.index.workload_of(job)
         modelled_ms = 0
         if workload is not None and workload.mode is Mode.SESSION:
             # It is charged for its own time, not for its jobs (semantics 5.1).
             modelled_ms = beyond_real_ms(workload, job, usage_ms, at)
+            self.clock_moved = self.clock_moved or modelled_ms > 0
             self.charge(Charge(instance=job.instance, at=at, ms=modelled_ms, source=job.id))
         else:
             self.charge(

@@ -100,6 +100,8 @@ class Forward:
         self._events_left = events_max
         self._started: dict[str, int] = {}
         self._ended: dict[str, int] = {}
+        self._relieved: dict[str, int] = {}
+        """When an instance at its limit last had less used because its window rolled."""
         self._order = 0
         self._next: list[tuple[int, int, Event]] = []
         for at, event in self._under_way():
@@ -114,6 +116,13 @@ class Forward:
     def end_of(self, job_id: str) -> int | Unknown:
         """When a job that is not final ends."""
         return self._look_for(job_id, self._ended)
+
+    def waits_for_limit(self, job: Job) -> bool:
+        """Whether a queued job starts after its instance was at its usage limit, or never does."""
+        start = self.start_of(job.id)
+        if isinstance(start, Unknown):
+            return start is Unknown.NEVER and self._scheduler.ledger.is_limited(job.instance)
+        return self._relieved.get(job.instance, start + 1) <= start
 
     def _look_for(self, job_id: str, found: dict[str, int]) -> int | Unknown:
         while job_id not in found:
@@ -136,6 +145,9 @@ class Forward:
         else:
             self._now = max(self._now, due)
         self._events_left -= 1
+        relief = self._scheduler.ledger.next_relief()
+        if relief is not None and relief[0] <= self._now:
+            self._relieved[relief[1]] = self._now
         self._take(self._scheduler.handle(event, self._now))
         return True
 

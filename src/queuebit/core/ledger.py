@@ -121,10 +121,9 @@ class Ledger:
             self._note(instance)
         return rolled
 
-    def next_relief(self) -> int | None:
-        """When time alone next lets a limited instance have less used; None if it never does."""
-        first = self._relief.first()
-        return None if first is None else first[0]
+    def next_relief(self) -> tuple[int, str] | None:
+        """When time alone next lets a limited instance have less used, and which; None: never."""
+        return self._relief.first()
 
     def next_reach(self) -> tuple[int, str] | None:
         """When an active session next brings its instance to its limit, and which; None: never."""

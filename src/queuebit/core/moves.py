@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from queuebit.core.events import JobSubmitted, WorkloadOpened
-from queuebit.core.model import Job, JobStatus, Mode, Stage, Workload, WorkloadState
+from queuebit.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
 
 JOB_MOVES = frozenset(
     {
@@ -49,15 +49,33 @@ WORKLOAD_MOVES = frozenset(
 )
 
 
-def to_status(job: Job, to: JobStatus, **changes: Any) -> Job:
-    """`job` with another status, and what changes with it: each copy takes time."""
+def _check_status(job: Job, to: JobStatus) -> None:
     assert (job.status, to) in JOB_MOVES, f"{job.id}: {job.status} -> {to}"
-    return replace(job, status=to, **changes)
+
+
+def _check_stage(job: Job, to: Stage | None) -> None:
+    assert (job.stage, to) in STAGE_MOVES, f"{job.id}: {job.stage} -> {to}"
+
+
+def started(job: Job, at: int) -> Job:
+    """`job` in a lane, in the first stage of its next run."""
+    _check_status(job, JobStatus.RUNNING)
+    _check_stage(job, Stage.PREPARE)
+    run = job.run + 1
+    return replace(job, status=JobStatus.RUNNING, stage=Stage.PREPARE, run=run, started_at=at)
+
+
+def ended(job: Job, to: JobStatus, at: int, *, usage_ms: int, reason: Reason | None) -> Job:
+    """`job` with its last status, in no stage."""
+    _check_status(job, to)
+    if job.stage is not None:
+        _check_stage(job, None)
+    return replace(job, status=to, stage=None, ended_at=at, usage_ms=usage_ms, reason=reason)
 
 
 def to_stage(job: Job, to: Stage | None, **changes: Any) -> Job:
-    """`job` in another stage, and what changes with it."""
-    assert (job.stage, to) in STAGE_MOVES, f"{job.id}: {job.stage} -> {to}"
+    """`job` in another stage, and what changes with it: each copy takes time."""
+    _check_stage(job, to)
     return replace(job, stage=to, **changes)
 
 

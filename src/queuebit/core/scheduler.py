@@ -49,7 +49,7 @@ from queuebit.core.model import (
     Workload,
     WorkloadState,
 )
-from queuebit.core.moves import begun_again, opened, submitted, to_stage, to_status
+from queuebit.core.moves import begun_again, opened, started, submitted, to_stage
 from queuebit.core.reasons import RAN_TOO_LONG, STOPPED_AT_LIMIT, ttl_reached
 from queuebit.core.usage import charged_when_stopped
 
@@ -109,9 +109,9 @@ class Scheduler:
 
     def next_deadline(self) -> int | None:
         """When `handle(Tick(), ...)` is next due; None: only events bring anything about."""
-        due, reach = self._changes.deadlines.first(), self.ledger.next_reach()
-        instants = [self.ledger.next_relief(), *(one[0] for one in (due, reach) if one is not None)]
-        return min((at for at in instants if at is not None), default=None)
+        ledger = self.ledger
+        due = (self._changes.deadlines.first(), ledger.next_reach(), ledger.next_relief())
+        return min((one[0] for one in due if one is not None), default=None)
 
     # -- what happened
 
@@ -368,7 +368,9 @@ class Scheduler:
         """Move on until nothing moves any more; looks only at what has changed."""
         index = self.index
         while index.touched_workloads or index.touched_backends:
-            self._expire(now)  # a job that has ended may have set its session's clock forward
+            if self._changes.clock_moved:
+                self._changes.clock_moved = False
+                self._expire(now)
             self._changes.stop_over_cost(now)
             workloads, index.touched_workloads = index.touched_workloads, {}
             for workload_id in workloads:
@@ -417,8 +419,8 @@ class Scheduler:
             if workload.state is not WorkloadState.ACTIVE:
                 workload = self._changes.move(workload, WorkloadState.ACTIVE, now, "session_active")
             self._changes.save(replace(workload, last_job_started_at=now))
-        job = to_status(job, JobStatus.RUNNING, run=job.run + 1, started_at=now)
-        self._changes.save(to_stage(job, Stage.PREPARE))
+        job = started(job, now)
+        self._changes.save(job)
         self._changes.step.commands.append(RunStage(job.id, job.run, Stage.PREPARE))
 
     def _fill_qpu(self, backend: str, now: int) -> None:
