@@ -6,6 +6,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.primitives import StatevectorEstimator
 from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit_ibm_runtime import RuntimeEncoder
 
 from queuebit.errors import InvalidInput
 from queuebit.programs import program
@@ -329,3 +330,16 @@ def test_the_level_is_checked(encode, manila, level):
 
     with pytest.raises(InvalidInput, match="resilience_level must be 0, 1 or 2"):
         program.validate("estimator", params, manila)
+
+
+@pytest.mark.parametrize(
+    ("observables", "rows", "pubs"), [(10_000, 10_000, 1), (1_000, 1_000, 3), (1, 2_100_000, 1)]
+)
+def test_values_are_counted_before_they_are_planned(perfect, observables, rows, pubs):
+    circuit = QuantumCircuit(5)
+    circuit.rz(Parameter("a"), 0)
+    pub = [circuit, [["ZZZZZ"] * observables], np.zeros((rows, 1, 1))]
+    params = {"version": 2, "pubs": [pub] * pubs}
+
+    with pytest.raises(InvalidInput, match="expectation values"):
+        program.validate("estimator", json.dumps(params, cls=RuntimeEncoder).encode(), perfect)

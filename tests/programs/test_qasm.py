@@ -172,7 +172,7 @@ def test_what_a_circuit_cannot_hold_is_refused_by_its_name_and_line(statement, w
         ("bit[9990] d;\nbit[9] e;", "line 5: a register of 9 bits; a circuit has 1 to 10000"),
         ("bit[0] d;", "line 4: a register of 0 bits"),
         (f"rz({2**63}) $0;", "line 4: an integer of more than 63 bits"),
-        (f"rz({'-' * 5_000}1) $0;", "nested too deep"),
+        (f"rz({'-' * 5_000}1) $0;", "more than 200 operators"),
         (f"rz({'9' * 5_000}) $0;", "OpenQASM"),
         ('include "qelib1.inc";', "line 4: only stdgates.inc can be included"),
         ("\ud800", r"line 4: '\\ud800' is not allowed here"),
@@ -300,3 +300,34 @@ def test_conditions_are_those_that_qiskit_writes(text, condition):
     circuit = qasm.load(f"{HEAD} bit[2] a; bit[2] b; bit o; if ({text}) {{ x $0; }}")
 
     assert circuit.data[0].operation.condition == condition
+
+
+BROADCASTS = {
+    "gates": "qubit[10000] q; " + "x q;" * 25,
+    "two": "qubit[5000] q; qubit[5000] r; " + "cx q, r;" * 25,
+    "reset": "qubit[10000] q; " + "reset q;" * 25,
+    "measure": "qubit[9000] q; bit[9000] d; " + "d = measure q;" * 25,
+    "range": "qubit[10000] q; " + "x q[0:9999];" * 25,
+    "alias": "qubit[10000] q; let a = q[0:9999]; " + "x a;" * 25,
+    "doubling": "qubit[9000] q; let a = q ++ q; x a;",
+    "delay": "qubit[10000] q; " + "delay[4dt] q;" * 25,
+}
+ENDLESS = {
+    "sum": "+".join(["1"] * 20_000),
+    "minus": "-" * 40_000 + "1",
+    "not": "!" * 40_000 + "true",
+    "power": "**".join(["2"] * 20_000),
+    "compare": "<".join(["1"] * 20_000),
+}
+
+
+@pytest.mark.parametrize("name", BROADCASTS)
+def test_what_registers_make_many_is_counted_before_it_is_made(name: str):
+    with pytest.raises(InvalidInput, match=r"registers make it more than|an alias of"):
+        qasm.load(f'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; {BROADCASTS[name]}')
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_endless_expression_is_not_parsed(name: str):
+    with pytest.raises(InvalidInput, match="operators"):
+        qasm.load(f'OPENQASM 3.0; include "stdgates.inc"; rz({ENDLESS[name]}) $0;')

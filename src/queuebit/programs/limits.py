@@ -12,6 +12,8 @@ from qiskit.circuit import ControlFlowOp, ForLoopOp, Operation
 from queuebit.errors import InvalidInput
 
 EXECUTIONS_MAX = 10_000_000  # "circuits after broadcast x shots", sampler
+# Expectation values of one job, after broadcasting; each takes a microsecond to plan.
+EXPECTATIONS_MAX = 2_000_000
 # Measured bits of one job. They are bytes in a worker's memory until they are packed.
 BITS_MAX = 2_000_000_000
 # Points of kerneled measurements of one job: they are 16 bytes each in its result.
@@ -38,6 +40,17 @@ def executions(runs: Iterable[tuple[int, int]]) -> Iterator[InvalidInput]:
             f"the limit is {EXECUTIONS_MAX}.",
             1208,
             "Split the job, or use fewer shots.",
+        )
+
+
+def check_values(wanted: int) -> None:
+    """Refuse a job that asks for more expectation values than can be planned, before it is."""
+    if wanted > EXPECTATIONS_MAX:
+        raise InvalidInput(
+            f"the job asks for {wanted} expectation values (observables x parameter values); "
+            f"the limit is {EXPECTATIONS_MAX}.",
+            1208,
+            "Split the job.",
         )
 
 

@@ -111,16 +111,20 @@ def plan(text: bytes, device: Qpu) -> Plan:
             _widen(circuit, what, device.num_qubits)
     observables = [_observables(circuit, what, i) for i, (circuit, what, *_) in enumerate(given)]
     paulis.check_terms(o for array in observables for o in _flat(array))
-    checked, circuits, values = [], [], []
+    checked, circuits, values, wanted = [], [], [], 0
     for i, (circuit, _, own_values, own_precision) in enumerate(given):
         precision = _precision(own_precision, f"PUB {i}, precision") or common
         bound = pubs.bindings(circuit, own_values, i)
+        shape = _shape(bound.shape, observables[i].shape, i)
+        wanted += prod(shape)
+        limits.check_values(wanted)
         checked.append(
             _pub(
                 i,
                 circuit=circuit,
                 observables=observables[i],
                 bound=bound.shape,
+                shape=shape,
                 precision=precision,
                 settings=settings,
             )
@@ -190,24 +194,29 @@ def _add_noise(plan: Plan) -> None:
     )
 
 
+def _shape(bound: tuple[int, ...], observables: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """The shape of a PUB's result, from those of its parameter values and its observables."""
+    try:
+        return np.broadcast_shapes(bound, observables)
+    except ValueError:
+        raise InvalidInput(
+            f"PUB {number}: observables of shape {observables} and parameter values of "
+            f"shape {bound} cannot be broadcast together",
+            1208,
+        ) from None
+
+
 def _pub(  # noqa: PLR0913 - the parts of a PUB
     number: int,
     *,
     circuit: QuantumCircuit,
     observables: ObservablesArray,
     bound: tuple[int, ...],
+    shape: tuple[int, ...],
     precision: float | None,
     settings: Settings,
 ) -> Pub:
     """What is measured for a PUB; `bound` is the shape of its parameter values."""
-    try:
-        shape = np.broadcast_shapes(bound, observables.shape)
-    except ValueError:
-        raise InvalidInput(
-            f"PUB {number}: observables of shape {observables.shape} and parameter values of "
-            f"shape {bound} cannot be broadcast together",
-            1208,
-        ) from None
     shots = _shots(precision, settings.options, number)
     split = settings.split(shots)
     metadata: dict[str, Any] = {

@@ -31,9 +31,12 @@ from queuebit.programs.wire.qasm_conditions import condition
 
 # The parser is pure Python and takes some milliseconds per line: what is larger comes as QPY.
 CHARACTERS_MAX = 100_000
-NESTING_MAX = 50  # brackets in brackets; the parser recurses
+NESTING_MAX = 50  # brackets in brackets; the parser recurses ...
+OPERATORS_MAX = 200  # ... and so it does for each operator of an expression
 
 _COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_STATEMENT = re.compile(r"[;{}]")
+_OPERATOR = re.compile(r"[-+*/%^&|~!<>=]+?")
 _VERSION = re.compile(r"OPENQASM\s+(\d+)")
 # The grammar knows the micro sign; keyboards write the Greek letter, which looks the same.
 _GREEK_MU = re.compile("(?<=[0-9.])([ \t]*)\u03bcs\\b")
@@ -61,6 +64,8 @@ def load(source: str, dt: float | None = None) -> QuantumCircuit:
         raise InvalidInput("a circuit given as text must be OpenQASM 3", 1506)
     if _nesting(text) > NESTING_MAX:
         raise InvalidInput(f"OpenQASM: brackets are nested more than {NESTING_MAX} deep", 1506)
+    if max(map(len, map(_OPERATOR.findall, _STATEMENT.split(text)))) > OPERATORS_MAX:
+        raise InvalidInput(f"OpenQASM: an expression has more than {OPERATORS_MAX} operators", 1506)
     program = _parsed(_GREEK_MU.sub("\\1\u00b5s", source))
     with _placed(program):
         check(program, _STANDARD)

@@ -16,8 +16,15 @@ from queuebit.programs.wire.qpy_walk import BITS_MAX
 INTEGER_MAX = 2**63
 DIGITS_MAX = len(str(BITS_MAX))  # of a qubit's number
 TURNS_MAX = 10_000  # of one loop, as in QPY
+INSTRUCTIONS_MAX = 100_000  # a statement on registers is one on each of their bits
 DEFINITION_MAX = 10_000  # gates that one definition stands for, those of its own gates included
 
+_BROADCAST = (
+    ast.QuantumGate,
+    ast.QuantumReset,
+    ast.QuantumMeasurementStatement,
+    ast.DelayInstruction,
+)
 _UNSUPPORTED: dict[type[ast.QASMNode], str] = {
     ast.Annotation: "an annotation",
     ast.ArrayLiteral: "an array",
@@ -68,13 +75,42 @@ class _Check(QASMVisitor[None]):
         self._weights: dict[str, int] = {}
         """Per defined gate, how many gates it stands for."""
         self._bits = {"qubits": 0, "bits": 0}
+        self._sizes: dict[str, int] = {}
+        """Per register and alias, how many bits it stands for."""
+        self._instructions = 0
 
     def visit(self, node: ast.QASMNode, context: None = None) -> None:
         if (what := _UNSUPPORTED.get(type(node))) is not None:
             unsupported(node, what)
         for annotation in getattr(node, "annotations", ()):
             unsupported(annotation, "an annotation")
+        if isinstance(node, _BROADCAST):
+            self._instructions += max(map(self._width, _operands(node)), default=1)
+            if self._instructions > INSTRUCTIONS_MAX:
+                refuse(node, f"registers make it more than {INSTRUCTIONS_MAX} instructions")
         super().visit(node, context)
+
+    def _width(self, operand: ast.QASMNode) -> int:
+        """How many bits an operand is at most."""
+        match operand:
+            case ast.Identifier(name=name):
+                return self._sizes.get(name, 1)
+            case ast.IndexedIdentifier(
+                name=name, indices=[[ast.RangeDefinition()] | ast.DiscreteSet()]
+            ):
+                return self._width(name)
+            case ast.IndexExpression(collection=collection):
+                return self._width(collection)
+            case ast.Concatenation(lhs=lhs, rhs=rhs):
+                return self._width(lhs) + self._width(rhs)
+        return 1
+
+    def visit_AliasStatement(self, node: ast.AliasStatement) -> None:
+        size = self._width(node.value)
+        if size > BITS_MAX:
+            refuse(node, f"an alias of {size} bits; the limit is {BITS_MAX}")
+        self._sizes[node.target.name] = size
+        self.generic_visit(node)
 
     def visit_Include(self, node: ast.Include) -> None:
         if node.filename != "stdgates.inc":
@@ -154,8 +190,22 @@ class _Check(QASMVisitor[None]):
         else:
             refuse(node, "the size of a register must be a plain number")
         self._bits[what] += number
+        name: ast.Identifier = node.qubit if what == "qubits" else node.identifier  # type: ignore[attr-defined]
+        self._sizes[name.name] = number
         if number < 1 or self._bits[what] > BITS_MAX:
             refuse(node, f"a register of {number} {what}; a circuit has 1 to {BITS_MAX} in all")
+
+
+def _operands(node: ast.QASMNode) -> Iterable[ast.QASMNode]:
+    """The bits that an instruction is on."""
+    match node:
+        case ast.QuantumMeasurementStatement(measure=measure, target=target):
+            return [measure.qubit] if target is None else [measure.qubit, target]
+        case ast.QuantumReset(qubits=one):
+            return [one]
+        case ast.QuantumGate(qubits=qubits) | ast.DelayInstruction(qubits=qubits):
+            return qubits
+    return []
 
 
 def type_name(node: ast.ClassicalType) -> str:
