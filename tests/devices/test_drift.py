@@ -106,7 +106,7 @@ def test_values_scatter_around_the_snapshots_as_far_as_asked():
 
 
 def test_what_belongs_together_stays_together():
-    snapshot = snapshot_of("kingston")
+    snapshot = Snapshot(BackendConfig(name="lab", snapshot="kingston", fractional=True))
     before, after = (values(s.properties()) for s in (snapshot, snapshot.after(DRAWN)))
 
     def factor(*key: str) -> float:
