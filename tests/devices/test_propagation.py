@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import PTM, DensityMatrix, SparsePauliOp, SuperOp, random_pauli_list
 
@@ -79,6 +79,22 @@ def test_values_are_those_of_the_density_matrix(manila):
     assert found.bounds.max() < 1e-9
     assert found.metadata["method"] == "pauli_propagation"
     assert found.metadata["noise"] == "twirled"
+
+
+def test_a_measurement_at_the_end_leaves_no_coherence(manila):
+    """As in a sampled job, where it comes before the measurement of the observable."""
+    circuit = some_circuit(0.3)
+    terms = [SparsePauliOp(label) for label in ("IIIIX", "IIIIY", "IIIIZ", "IIIXZ")]
+    values = np.zeros((1, 0))
+    before = manila.propagate(circuit, values, terms, readout="biased").values[0]
+    circuit.add_register(ClassicalRegister(1, "c"))
+    circuit.measure(0, 0)
+    after = manila.propagate(circuit, values, terms, readout="biased").values[0]
+    p01, p10 = manila.noise.readout(0)
+
+    assert after[:2] == pytest.approx([p10 - p01] * 2)
+    assert after[2:] == pytest.approx(before[2:])
+    assert np.abs(before[:2] - after[:2]).max() > 0.01
 
 
 @pytest.mark.parametrize("readout", ["none", "biased", "twirled"])

@@ -101,6 +101,21 @@ def test_fractional_gates_are_not_twirled(name, encode, fractional):
     assert refusal.value.code == 1208
 
 
+def test_an_expression_may_come_to_a_negative_number(run, encode, fractional):
+    """Qiskit cannot hash one."""
+    a = Parameter("a")
+    circuit = QuantumCircuit(2, 1)
+    circuit.rz(a - a - 1, 0)
+    circuit.rzz(a - a + 1, 0, 1)
+    circuit.measure(0, 0)
+    (result,) = run("sampler", fractional, [[circuit, [[0.3], [0.4]], 10]])
+    circuit.rzz(a - a - 1, 0, 1)
+
+    assert result.data.c.shape == (2,)
+    with pytest.raises(InvalidInput, match=r"an angle \(-1.0\) outside"):
+        program.validate("sampler", encode([[circuit, [[0.3], [0.4]], 10]]), fractional)
+
+
 def test_delays_may_be_parameters_in_dt(run, encode, torino):
     circuit = QuantumCircuit(133, 1)
     circuit.x(5)

@@ -194,8 +194,8 @@ class _Maker:
         return values
 
     def _span(self) -> int:
-        """A delay in dt that is a good part of T1."""
-        return int(2e-4 / (self._target.dt or 1e-9))
+        """A delay in dt that is a good part of T1; its quarters are multiples of 16."""
+        return int(2e-4 / (self._target.dt or 1e-9)) // 64 * 64
 
     # Statements.
 
@@ -261,7 +261,7 @@ class _Maker:
             )
             block.circuit.delay(self._int(0, 150) * scale, wire, unit)
         else:
-            block.circuit.delay(self._int(0, self._span()), wire, "dt")
+            block.circuit.delay(16 * self._int(0, self._span() // 16), wire, "dt")
 
     def _add_measure(self, block: _Block) -> None:
         name, qubit, bit = (
@@ -460,7 +460,7 @@ class _Maker:
             if isinstance(turn, Parameter):
                 inner.loops.append(turn)
             elif turn is not None:
-                inner.variables.append(turn)
+                inner.variables = [turn]  # a block with a variable of its own captures no others
             self._statements(inner)
 
     def _add_while_loop(self, block: _Block) -> None:

@@ -122,12 +122,13 @@ class Device:
     ) -> Expectations:
         """Expectation values without sampling, by Pauli propagation; for circuits of any width.
 
-        `circuit` as in Experiment, without measurements at its end (they are passed over); `values`
-        as in Experiment, shape (n, P); `observables` on the circuit's physical qubits, of as many
-        qubits as the circuit or fewer. Gates and delays have the device's noise, twirled. `readout`
-        adds the errors of measuring: "none", "biased" (as the device reads) or "twirled" (its bits
-        flipped at random and back). The values have no shot noise. InvalidInput, before it runs,
-        for control flow, resets, measurements in the middle, and what takes too long or too much.
+        `circuit` as in Experiment; what it measures at its end is lost to X and Y, as in a sampled
+        job. `values` as in Experiment, shape (n, P); `observables` on the circuit's physical
+        qubits, of as many qubits as the circuit or fewer. Gates and delays have the device's noise,
+        twirled. `readout` adds the errors of measuring: "none", "biased" (as the device reads) or
+        "twirled" (its bits flipped at random and back). The values have no shot noise.
+        InvalidInput, before it runs, for control flow, resets, measurements in the middle, and what
+        takes too long or too much.
         """
         return self._propagation(circuit, values, readout, budget).run(observables)
 

@@ -38,6 +38,8 @@ class Frame:
         default_factory=lambda: NoisyRotationGates([], [], [], [], [], [])
     )
     """Rotations and noise in order of time, without angles."""
+    measured: list[int] = field(default_factory=list)
+    """Qubits that were measured last: their coherence, what X and Y would tell, is lost."""
     angles: list[NDArray[np.float64]] = field(default_factory=list)
     """Of each rotation: one for all sets of values, or one for each."""
 
@@ -103,9 +105,12 @@ def frame_of(circuit: QuantumCircuit, channels: Channels, support: Sequence[int]
 
     What cannot reach the observable is left out.
     """
-    ops, qubits = _cone(_unitary(read_whole(circuit)), support)
-    frame = Frame(qubits, stim.Tableau(len(qubits)))
+    whole = read_whole(circuit)
+    ops, qubits = _cone(_unitary(whole), support)
     place = {qubit: at for at, qubit in enumerate(qubits)}
+    measured = {q for op in whole if op.name.startswith("measure") for q in op.qubits}
+    ends = sorted(place[qubit] for qubit in measured if qubit in place)
+    frame = Frame(qubits, stim.Tableau(len(qubits)), measured=ends)
     for op in ops:
         _add(frame, op, channels, tuple([place[qubit] for qubit in op.qubits]))
     return frame

@@ -175,6 +175,8 @@ class Propagation:
         """The observable before the rotations, and the 1-norm of what is left out of it."""
         paulis, coefficients, lost = self._read(frame, observable, max_terms)
         half = len(frame.qubits)
+        seen_at_all = ~paulis[:, frame.measured].any(axis=1)
+        paulis, coefficients = paulis[seen_at_all], coefficients[seen_at_all]
         found = [frame.seen(one[:half], one[half:]) for one in paulis]
         x = np.array([x for x, _, _ in found]).reshape(len(found), half)
         z = np.array([z for _, z, _ in found]).reshape(len(found), half)

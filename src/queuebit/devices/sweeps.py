@@ -1,7 +1,7 @@
 """Whether gates and delays are within their ranges at every set of values of their parameters."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class _Sweep:
     rows: NDArray[np.float64]
     columns: Mapping[Parameter, int]
     loops: dict[Parameter, NDArray[np.float64]] = field(default_factory=dict)
-    sound: set[tuple[bool, ParameterExpression]] = field(default_factory=set)
+    sound: set[tuple[bool, Hashable]] = field(default_factory=set)
     """Expressions that are known to be well; whether as rzz's angle or a delay, or as others."""
 
     def inside(self, operation: Any) -> "_Sweep":
@@ -94,12 +94,22 @@ def _errors(circuit: QuantumCircuit, places: Mapping[Bit, int], sweep: _Sweep) -
         for given in one.params:
             if not isinstance(given, ParameterExpression):
                 continue
-            key = (name in _SWEPT, given)
+            key = (name in _SWEPT, _hashable(given))
             if key in sweep.sound or (name not in _SWEPT and isinstance(given, Parameter)):
                 continue
             at = [places[bit] for bit in one.qubits]
             yield from _wrong(name, tuple(at), given, sweep)
             sweep.sound.add(key)
+
+
+def _hashable(given: ParameterExpression) -> Hashable:
+    """The expression, or its text: Qiskit 2.6 cannot hash one that comes to a negative number."""
+    key: Hashable = given
+    try:
+        hash(key)
+    except OverflowError:
+        return str(given)
+    return key
 
 
 def _wrong(name: str, at: Wires, given: ParameterExpression, sweep: _Sweep) -> Iterator[str]:
