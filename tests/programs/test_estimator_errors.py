@@ -55,8 +55,7 @@ def test_terms_of_one_circuit_are_correlated(run, manila, bell_state, options, l
     pub = (bell_state, SUMS, None, 0.02)
     ratios = spread_by_reported(run, manila, pub, options, level)
 
-    # An extrapolated value that jumps now and then has an error that is large now and then.
-    assert (ratios > (0.5 if options or level > 1 else 0.7)).all()
+    assert (ratios > 0.6).all()  # an exponential through values near 0 has a heavy tail
     assert (ratios < 1.35).all()
 
 
@@ -81,3 +80,21 @@ def test_errors_are_level_1s_at_least_where_there_is_nothing_to_fold(run, encode
     assert np.median(second[1]) > np.median(first[1])
     assert second[1].min() > 0.8 * np.median(first[1])
     assert np.abs((second[0] - 1) / second[1]).max() < 4
+
+
+def test_a_value_that_is_not_possible_has_an_error_as_large(run, manila, bell_state):
+    """The exponential alone, through values near 0, may go anywhere."""
+    options = zne("exponential")
+    worst = 0.0
+    for seed in range(60):
+        (pub,) = run(
+            "estimator",
+            manila,
+            [(bell_state, "IIIIZ", None, 0.05)],
+            options | {"seed_estimator": seed},
+            resilience_level=0,
+        )
+        if abs(pub.data.evs) > 2:
+            worst = max(worst, float(abs(pub.data.evs) / pub.data.stds))
+
+    assert 0 < worst < 5

@@ -38,16 +38,16 @@ def test_a_use_has_the_same_numbers_for_the_same_seed_only():
     assert generator(None, Use.CIRCUITS).random() != generator(None, Use.CIRCUITS).random()
 
 
+TWIRLINGS = [
+    {"enable_gates": gates, "enable_measure": True, "shots_per_randomization": each}
+    for gates in (True, False)
+    for each in (1, 50)
+]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(
-    "twirling",
-    [
-        {"enable_gates": gates, "enable_measure": True, "shots_per_randomization": each}
-        for gates in (True, False)
-        for each in (1, 50)
-    ],
-)
-def test_twirls_do_not_follow_the_bits_of_the_seed(coin, run, perfect, seed, twirling):
+@pytest.mark.parametrize("twirling", TWIRLINGS)
+def test_twirls_do_not_follow_the_bits_that_the_same_seed_draws(coin, run, perfect, seed, twirling):
     options = {"twirling": twirling, "simulator": {"seed_simulator": seed}}
     ones = int(
         run("sampler", perfect, [[coin, None, SHOTS]], options)[0].data.c.to_bool_array().sum()

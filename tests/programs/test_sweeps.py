@@ -85,6 +85,21 @@ def test_variables_of_loops_take_all_their_values(encode, torino):
         program.validate("sampler", encode([(circuit, [[0.5]])]), torino)
 
 
+def test_loops_with_too_many_values_are_refused(encode, torino):
+    turns = [Parameter(f"turn{number}") for number in range(3)]
+    circuit = QuantumCircuit(1, 1)
+    with (
+        circuit.for_loop(range(200), turns[0]),
+        circuit.for_loop(range(200), turns[1]),
+        circuit.for_loop(range(200), turns[2]),
+    ):
+        circuit.rz((turns[0] * turns[1] + turns[2]).sin(), 0)
+    circuit.measure(0, 0)
+
+    with pytest.raises(InvalidInput, match="have more than 1000000 values"):
+        program.validate("sampler", encode([(circuit,)]), torino)
+
+
 def delayed(length, unit: str | None = "dt") -> QuantumCircuit:
     circuit = QuantumCircuit(1, 1)
     circuit.x(0)

@@ -170,3 +170,14 @@ def test_a_message_names_a_few_qubits(encode, like_ibm):
         program.validate("sampler", encode([(circuit,)]), like_ibm)
 
     assert "(0, 1, 2, 3, 4, ...; 133 in all)" in refusal.value.message
+
+
+def test_the_estimator_runs_it_where_limits_are_lifted(run, perfect):
+    circuit, c = started()
+    seen = circuit.add_var("seen", expr.lift(c[0]))
+    with circuit.if_test(expr.lift(seen)):
+        circuit.x(1)
+
+    (pub,) = run("estimator", perfect, [(circuit, ["IIZ", "IZI", "IZZ", "ZII"])], SEED)
+
+    assert pub.data.evs == pytest.approx([-1, -1, 1, 1])

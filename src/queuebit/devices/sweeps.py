@@ -17,8 +17,9 @@ from queuebit.errors import InvalidInput
 _SWEPT = frozenset({"rzz", "delay"})
 _ROUNDING = 1e-10  # what the client allows beyond the bounds
 _WHOLE = 1e-6  # of a dt: what rounding may leave of a whole number, when seconds are made dt
-COMBINATIONS_MAX = 1_000_000
-"""Sets of values of one expression, those of the loops around it included."""
+EVALUATED_MAX = 1_000_000
+"""Values of all expressions of a circuit that are not linear: each takes some microseconds. The
+turns of loops count."""
 
 
 def swept_error(circuit: QuantumCircuit, rows: NDArray[np.float64]) -> str | None:
@@ -51,6 +52,8 @@ class _Sweep:
     loops: dict[Parameter, NDArray[np.float64]] = field(default_factory=dict)
     sound: set[tuple[bool, Hashable]] = field(default_factory=set)
     """Expressions that are known to be well; whether as rzz's angle or a delay, or as others."""
+    evaluated: list[int] = field(default_factory=list)
+    """How many values each had that is not linear; with those of the blocks around."""
 
     def inside(self, operation: Any) -> "_Sweep":
         """As seen in the block of a control-flow operation."""
@@ -58,7 +61,8 @@ class _Sweep:
             return self
         indices, turn, _ = operation.params
         values = np.unique(np.array(list(indices), dtype=np.float64))
-        return _Sweep(self.rows, self.columns, {**self.loops, turn: values})
+        loops = {**self.loops, turn: values}
+        return _Sweep(self.rows, self.columns, loops, evaluated=self.evaluated)
 
     def values(
         self, given: ParameterExpression
@@ -67,10 +71,13 @@ class _Sweep:
         swept = [parameter for parameter in given.parameters if parameter in self.columns]
         loops = [parameter for parameter in given.parameters if parameter in self.loops]
         rows = np.unique(self.rows[:, [self.columns[parameter] for parameter in swept]], axis=0)
-        if len(rows) * math.prod(len(self.loops[one]) for one in loops) > COMBINATIONS_MAX:
+        count = len(rows) * math.prod(len(self.loops[one]) for one in loops)
+        if not is_linear(given):
+            self.evaluated.append(count)
+        if max(count, sum(self.evaluated)) > EVALUATED_MAX:
             raise InvalidInput(
-                f"{given} has more than {COMBINATIONS_MAX} sets of values of its parameters and "
-                "of the loops around it"
+                f"{given} and what is before it have more than {EVALUATED_MAX} values at the sets "
+                "of parameter values and in the loops around them"
             )
         for loop in loops:
             turns = self.loops[loop]

@@ -22,23 +22,27 @@ CHANCE_MIN, CHANCE_MAX = 1e-9, 0.4
 DEFAULT_CHANCE = 0.01  # for bits that nothing measures, and devices that tell no readout error
 
 
-def places(circuit: QuantumCircuit) -> list[int | None]:
-    """Per classical bit, the last qubit that is measured into it, on any branch; None: none is."""
-    found: list[int | None] = [None] * circuit.num_clbits
+Place = tuple[int, str]
+"""A qubit, and the instruction that measures it: "measure", or the device's own ("measure_2")."""
+
+
+def places(circuit: QuantumCircuit) -> list[Place | None]:
+    """Per classical bit, what is last measured into it, on any branch; None: nothing is."""
+    found: list[Place | None] = [None] * circuit.num_clbits
     outer = {bit: index for index, bit in enumerate((*circuit.qubits, *circuit.clbits))}
-    for qubit, clbit in _measured(circuit, outer):
-        found[clbit - circuit.num_qubits] = qubit
+    for qubit, clbit, name in _measured(circuit, outer):
+        found[clbit - circuit.num_qubits] = (qubit, name)
     return found
 
 
-def spreads(where: Sequence[int | None], device: Qpu) -> NDArray[np.float64]:
+def spreads(where: Sequence[Place | None], device: Qpu) -> NDArray[np.float64]:
     """Widths of the clouds of 0 and of 1, shape (bits, 2): standard deviations, centres at -1, +1.
 
     A Gaussian of that width crosses the middle as often as `device` misreads the qubit.
     """
     widths = [
         [-1.0 / NormalDist().inv_cdf(min(max(chance, CHANCE_MIN), CHANCE_MAX)) for chance in both]
-        for both in (_chances(device, qubit) for qubit in where)
+        for both in (_chances(device, place) for place in where)
     ]
     return np.array(widths).reshape(-1, 2)
 
@@ -57,7 +61,7 @@ def iq(
     return points
 
 
-def _measured(circuit: QuantumCircuit, outer: dict[object, int]) -> Iterator[tuple[int, int]]:
+def _measured(circuit: QuantumCircuit, outer: dict[object, int]) -> Iterator[tuple[int, int, str]]:
     for instruction in circuit.data:
         if instruction.is_control_flow():
             for block in instruction.operation.blocks:
@@ -68,13 +72,17 @@ def _measured(circuit: QuantumCircuit, outer: dict[object, int]) -> Iterator[tup
                 )
                 yield from _measured(block, {bit: outer[at] for bit, at in inner})
         elif instruction.name.startswith("measure"):
-            yield outer[instruction.qubits[0]], outer[instruction.clbits[0]]
+            yield outer[instruction.qubits[0]], outer[instruction.clbits[0]], instruction.name
 
 
-def _chances(device: Qpu, qubit: int | None) -> tuple[float, float]:
+def _chances(device: Qpu, place: Place | None) -> tuple[float, float]:
     """Chances to misread |0> and |1>."""
-    if qubit is None:
+    if place is None:
         return DEFAULT_CHANCE, DEFAULT_CHANCE
+    qubit, name = place
+    own = (device.target[name] or {}).get((qubit,)) if name != "measure" else None
+    if own is not None and own.error is not None:
+        return own.error, own.error
     known = {
         entry["name"]: float(entry["value"])
         for entry in device.description.properties()["qubits"][qubit]

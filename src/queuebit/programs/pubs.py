@@ -159,11 +159,10 @@ def check_circuits(
     `values` has one array per circuit, as `rows` makes them, or none at all.
     """
     for number, circuit in enumerate(circuits):
-        error = device.isa_error(circuit)
-        if error is None and values:
-            error = swept_error(circuit, values[number])
-        if error:
+        if error := device.isa_error(circuit):
             raise InvalidInput(f"PUB {number}: {error}", 1517, "Transpile it for the backend.")
+        if values and (error := swept_error(circuit, values[number])):
+            raise InvalidInput(f"PUB {number}: {error}", 1517, "Use other parameter values.")
         dynamic.check(circuit, device, f"PUB {number}")
 
 

@@ -46,6 +46,7 @@ METHODS = {
 FOLDED_MAX = 25_000  # two-qubit gates of one circuit after folding; building them takes seconds
 STEP = 1e-3  # of a standard error, for differences
 UNSTEADY = 2.0  # times a straight line's error
+POSSIBLE = 2.0  # of a Pauli at zero noise, with its error (qiskit-mitigation 0.1)
 
 
 def fold(circuit: QuantumCircuit, zne: Zne, rng: np.random.Generator) -> list[QuantumCircuit]:
@@ -225,7 +226,7 @@ def _differences(value: float, measured: Floats, stds: Floats, zne: Zne) -> Floa
     """How much the value at zero noise follows each measured value, over a standard error of it.
 
     What was rejected there, and replaced by another extrapolator's value, counts too. A `value`
-    that a standard error either way would not leave near is as uncertain as it is far from there.
+    that no expectation value can have is as uncertain as it is far from those.
     """
     count = len(measured)
     places = np.array([*zne.factors, 0.0])
@@ -236,7 +237,7 @@ def _differences(value: float, measured: Floats, stds: Floats, zne: Zne) -> Floa
             fits, weights = _every(moved, stds, zne, places)
             ends.append(_selected(fits[:, count], weights[:, count], moved, stds, zne)[0])
         step = (ends[1] - ends[0]) / 2
-        if not min(ends) - abs(step) <= value <= max(ends) + abs(step):
+        if abs(value) > POSSIBLE:
             step = max(ends[1] - value, value - ends[0], key=abs)
         found.append(step / (move.sum() or 1.0))
     return np.array(found)

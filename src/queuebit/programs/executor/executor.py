@@ -227,11 +227,11 @@ def plan(text: bytes, device: Qpu) -> Plan:
     if payload.shots > SHOTS_MAX:
         raise InvalidInput(f"params.quantum_program.shots must be at most {SHOTS_MAX}", 1208)
     for number, item in enumerate(payload.items):
-        error = device.isa_error(item.circuit)
-        if error is None and item.arguments is not None:
-            error = swept_error(item.circuit, item.arguments)
-        if error:
+        if error := device.isa_error(item.circuit):
             raise InvalidInput(f"item {number}: {error}", 1517, "Transpile it for the backend.")
+        rows = item.arguments
+        if rows is not None and (error := swept_error(item.circuit, rows)):
+            raise InvalidInput(f"item {number}: {error}", 1517, "Use other circuit arguments.")
         dynamic.check(item.circuit, device, f"item {number}")
     delay = getattr(payload.options, "rep_delay", None)
     timed = _set(payload, "scheduler_timing")

@@ -13,7 +13,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, qpy
 from qiskit.circuit.classical import expr
 from qiskit.exceptions import QiskitError
 
-from queuebit.devices.reading import reads
+from queuebit.devices.reading import is_dynamic, reads
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.delays import mend
 from queuebit.programs.wire.qpy_walk import FILE, NAMESPACE, NO_LAYOUT, OFFSETS, Walk, broken
@@ -74,6 +74,8 @@ def _complete(circuit: QuantumCircuit) -> None:
     A condition may be on any bits of the circuit that its instruction is in, whether these are
     among the instruction's own or not.
     """
+    if not is_dynamic(circuit):
+        return
     known = set(circuit.clbits)
     for instruction in circuit.data:
         control = instruction.is_control_flow()
