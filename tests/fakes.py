@@ -47,6 +47,7 @@ class MemoryStore:
         self._deleted: dict[str, Job] = {}
         self._charges: dict[tuple[str, int], Charge] = {}
         self._states: dict[str, BackendState] = {}
+        self._result_bytes: dict[str, int] = {}
         self._submissions: dict[str, tuple[Submitted, str]] = {}
         self._calibrated: dict[tuple[str, int], Calibrated] = {}
 
@@ -169,7 +170,10 @@ class MemoryStore:
             self._jobs[job_id] = replace(stored, details=details)
             await self.audit.record(entries)
 
-    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
+    async def add_metrics(
+        self, job_id: str, metrics: Mapping[str, Any], result_bytes: int = 0
+    ) -> None:
+        self._result_bytes[job_id] = result_bytes or self._result_bytes.get(job_id, 0)
         stored = self._jobs.get(job_id)
         if stored is not None:
             self._jobs[job_id] = replace(stored, metrics={**stored.metrics, **metrics})
@@ -270,6 +274,17 @@ class MemoryStore:
 
     async def forget_submissions(self, before: int) -> None:
         self._submissions = {k: v for k, v in self._submissions.items() if v[0].at >= before}
+
+    async def stored(self, instance: str) -> tuple[int, int]:
+        return (await self.stored_by_instance()).get(instance, (0, 0))
+
+    async def stored_by_instance(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        for job_id, stored in self._jobs.items():
+            jobs, size = found.get(stored.record.instance, (0, 0))
+            size += stored.details.input_bytes + self._result_bytes.get(job_id, 0)
+            found[stored.record.instance] = jobs + 1, size
+        return found
 
     async def known_jobs(self) -> set[str]:
         return set(self._jobs)

@@ -322,9 +322,9 @@ async def test_what_fails_for_a_passing_reason_is_tried_again(bench, error):
             strike("log")
         write(job_id, name, content, durable=durable)
 
-    async def add_metrics(job_id, metrics):
+    async def add_metrics(job_id, metrics, result_bytes=0):
         strike("metrics")
-        await add(job_id, metrics)
+        await add(job_id, metrics, result_bytes)
 
     async def job(job_id):
         strike("job")

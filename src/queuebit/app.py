@@ -39,9 +39,12 @@ from queuebit.errors import ConfigError
 from queuebit.patience import until_done
 from queuebit.runner import Runner, clear_up
 from queuebit.store.database import Database, Loaded
+from queuebit.store.faults import is_full
 from queuebit.store.pairing import is_paired, pair
 from queuebit.store.payloads import Payloads
+from queuebit.store.room import Reserve
 from queuebit.traces import open_traces
+from queuebit.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +132,8 @@ class Service:
         """Listen, open everything from the bottom upwards, answer, and close it downwards."""
         config = self.config
         stack.enter_context(_locked(config.data))
+        self._reserve = Reserve(config.data, config.reserve_mb * 2**20)
+        self._reserve.open_for_start()
         listener = stack.enter_context(listen(config.host, config.port))
         gate, tunnels = Gate(), tunnel_context(config.data)
         watch = Watch(traces=open_traces())
@@ -146,6 +151,8 @@ class Service:
             parts, runner = await self._open(stack, watch)
             trail = parts.watch.trail.run(self.database.audit, config.audit_days)
             watching = group.create_task(trail)
+            upkeep = Upkeep(config, self.database, parts.payloads, self._reserve, parts.clock)
+            tending = group.create_task(upkeep.run())
             running = group.create_task(runner.run())  # before the driver, which commands it
             driving = group.create_task(self.driver.run())
             gate.open(create_app(parts))
@@ -154,6 +161,7 @@ class Service:
             server.should_exit = True
             await serving
             watching.cancel()
+            tending.cancel()
             driving.cancel()  # before the runner: what is stopped now is no news
             running.cancel()
 
@@ -167,6 +175,7 @@ class Service:
         self.database = Database(config.database_url)
         stack.push_async_callback(self.database.close)
         await self._open_database(payloads)
+        await asyncio.to_thread(self._reserve.keep)
         identity, self.key = await open_identity(config, self.database.tenants)
         loaded = await self.database.load()
         for record_id, fault in loaded.set_aside.items():
@@ -215,6 +224,7 @@ class Service:
             times=runner.times,
             metrics=watch.metrics,
             patience_s=config.database_wait_s,
+            save_failed=self._save_failed,
         )
         runner.bind(self.driver.send, self.driver.calibrated)
         repeats = Repeats(payloads, self.database, clock, config.speed)
@@ -230,9 +240,15 @@ class Service:
             clock=clock,
             snapshots=snapshots,
             watch=watch,
+            reserve=self._reserve,
         )
         stack.push_async_callback(parts.undertakings.close)  # before the engine's
         return parts, runner
+
+    def _save_failed(self, error: BaseException) -> None:
+        """Leave the database the room that is reserved for it."""
+        if is_full(error):
+            self._reserve.give_up()
 
     async def _open_database(self, payloads: Payloads) -> None:
         """Open the database, as the one who decides, with the folder that belongs to it."""

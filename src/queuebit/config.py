@@ -138,6 +138,10 @@ class PlanConfig(_Frozen):
     """Most QPU time in the window that faults of the service waste and nobody is charged for."""
     pending_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance queued or running at once; None: no limit."""
+    kept_jobs_max: int | None = Field(default=None, ge=1)
+    """Most jobs of one instance that are kept, ended ones included; None: no limit."""
+    storage_mb: int | None = Field(default=None, ge=1)
+    """MiB that inputs and results of one instance may take; None: no limit."""
     submits_per_minute: int | None = Field(default=None, ge=1)
     """Most jobs that one user submits to one instance in a minute. OpenAPI: 5; None: no limit."""
 
@@ -231,6 +235,14 @@ class Config(WatchingConfig, LimitingConfig, _Frozen):
     """SQLAlchemy URL; None: SQLite in the data folder."""
     database_wait_s: float = Field(default=60, ge=0, le=86_400)
     """How long a start and a save wait for a database that is away, or for a full disk."""
+    reserve_mb: int = Field(default=16, ge=0)
+    """Room on the disk for the database alone; at most a twentieth of a small file system."""
+    keep_days: float | None = Field(default=None, gt=0)
+    """How long jobs are kept after their end; None: until their users delete them."""
+    keep_inputs_days: float | None = Field(default=None, gt=0)
+    """How long inputs are; None: as long as their jobs."""
+    keep_results_days: float | None = Field(default=None, gt=0)
+    """How long results are; None: as long as their jobs."""
     workers: int = Field(default=0, ge=0, le=256)
     """Worker processes; 0: as many as there are processors, at least 2 and at most 5."""
     worker_memory_mb: int = Field(default=0, ge=0)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
@@ -73,12 +73,13 @@ class Driver:
         times: StageTimes | None = None,
         metrics: Metrics | None = None,
         patience_s: float = PATIENCE_S,
+        save_failed: Callable[[BaseException], object] | None = None,
     ) -> None:
         """Go on from `last_at`, the latest instant on record: the clock may be behind it by now.
 
         `times` tells how long stages last, for looking ahead; None: what is usual. `metrics` is
         told what was decided; None: nobody wants to know. `patience_s` is how long a save is tried
-        that fails for a passing reason.
+        that fails for a passing reason; `save_failed` is told of each such failure.
         """
         self._scheduler = scheduler
         self._store = store
@@ -90,6 +91,7 @@ class Driver:
         self._started = self._stopped = False
         self._saving: Mapping[str, Record] = {}  # decided, but not yet to be seen by readers
         self._patience_s = patience_s
+        self._save_failed = save_failed
         self._save_began_s: float | None = None  # None: no save is under way
         self._save_fails = False
         self._ended: dict[str, asyncio.Event] = {}  # jobs that somebody waits for
@@ -246,15 +248,17 @@ class Driver:
                 lambda: self._store.save(records, details, entries, charges),
                 "save",
                 most_s=self._patience_s,
-                failed=lambda _: self._stall(),
+                failed=self._stall,
             )
         finally:
             self._save_began_s, self._save_fails = None, False
         return time.monotonic() - began_s
 
-    def _stall(self) -> None:
+    def _stall(self, error: BaseException) -> None:
         """Let nobody wait who can come again later."""
         self._save_fails = True
+        if self._save_failed is not None:
+            self._save_failed(error)
         kept: deque[_Letter] = deque()
         for letter in self._inbox:
             if letter.patient:

@@ -113,6 +113,28 @@ class Metrics:
         self._memory = gauge("workers_memory_bytes", "Resident memory of all workers")
         self._largest = gauge("worker_memory_max_bytes", "Resident memory of the largest worker")
 
+        self._free = gauge("disk_free_bytes", "Bytes free where the data folder is")
+        self._reserved = gauge("disk_reserved", "1: the database's reserve of room is there")
+        self._stored_jobs = gauge("stored_jobs", "Jobs that are kept", "instance")
+        self._stored_bytes = gauge(
+            "stored_bytes", "Bytes of inputs and results that are kept", "instance"
+        )
+
+    def disk(self, free: int, *, is_reserved: bool) -> None:
+        """Note how the disk is."""
+        self._free.set(free)
+        self._reserved.set(is_reserved)
+
+    def stored(self, kept: Mapping[str, tuple[int, int]]) -> None:
+        """Note how many jobs and bytes each instance keeps."""
+        self._stored_jobs.clear()
+        self._stored_bytes.clear()
+        most = sorted(kept, key=lambda instance: -kept[instance][1])[:INSTANCES_MAX]
+        for instance in most:
+            jobs, size = kept[instance]
+            self._stored_jobs.labels(instance).set(jobs)
+            self._stored_bytes.labels(instance).set(size)
+
     def watch(self, scheduler: Scheduler) -> None:
         """Tell of the records of `scheduler` from now on."""
         self._scheduler = scheduler

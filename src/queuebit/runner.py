@@ -1,6 +1,7 @@
 """Carries out the scheduler's commands: has stages run, and tells the driver how they ended."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -37,8 +38,10 @@ class JobReader(Protocol):
     async def job(self, job_id: str) -> StoredJob | None:
         """A job with what its user said of it."""
 
-    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
-        """Add to the job's metrics."""
+    async def add_metrics(
+        self, job_id: str, metrics: Mapping[str, Any], result_bytes: int = 0
+    ) -> None:
+        """Add to the job's metrics; note how large its result is, if that is not 0."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class _Running:
     log: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     told: bool = False  # log and metrics are stored
+    result_bytes: int = 0
 
 
 class Runner:
@@ -158,6 +162,8 @@ class Runner:
             self.times.saw(stored.record, command.stage, self._clock.now() - began_at)
         if outcome.error is not None or command.stage is Stage.FINISH:
             # Before the end is told: who sees the job final sees all of its log and metrics.
+            if outcome.error is None:
+                running.result_bytes = await asyncio.to_thread(self._result_bytes, command)
             await self._tell(command.job_id, running)
         return _news(command, outcome)
 
@@ -191,7 +197,13 @@ class Runner:
         if running.log:
             content = "".join(f"{line}\n" for line in running.log).encode("utf-8", "replace")
             await until_done(lambda: self._write_log(job_id, content), "log of a job")
-        await until_done(lambda: self._database.add_metrics(job_id, running.metrics), "metrics")
+        metrics, size = running.metrics, running.result_bytes
+        await until_done(lambda: self._database.add_metrics(job_id, metrics, size), "metrics")
+
+    def _result_bytes(self, command: RunStage) -> int:
+        with contextlib.suppress(OSError):
+            return self._payloads.size(command.job_id, f"result.{command.run}")
+        return 0
 
     async def _write_log(self, job_id: str, content: bytes) -> None:
         await _whole(asyncio.to_thread(self._payloads.write, job_id, "log", content, durable=False))

@@ -70,7 +70,7 @@ def service(**settings: Any) -> Iterator[Running]:
         if "data" not in settings:
             folder = tempfile.TemporaryDirectory(prefix="queuebit-")
             settings["data"] = stack.enter_context(folder)
-        config = load(None, {}, **({"port": 0, "workers": 2} | settings))
+        config = load(None, {}, **({"port": 0, "workers": 2, "reserve_mb": 0} | settings))
         yield stack.enter_context(_hosted(config))
 
 

@@ -21,7 +21,7 @@ MANILA = (BackendConfig(name="fake_manila", snapshot="manila"),)
 
 
 def config_of(data: Path, **settings) -> Config:
-    return Config(data=data, port=0, backends=MANILA, **settings)
+    return Config(data=data, port=0, backends=MANILA, **{"reserve_mb": 0, **settings})
 
 
 async def ask(service: Service, method: str, path: str, **more) -> httpx.Response:

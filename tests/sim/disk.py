@@ -43,6 +43,9 @@ class MemoryPayloads(Payloads):
         except KeyError:
             raise FileNotFoundError(f"{job_id}/{name}") from None
 
+    def size(self, job_id: str, name: str) -> int:
+        return len(self.read(job_id, name))
+
     def discard(self, job_id: str, names: Iterable[str]) -> None:
         for name in names:
             self._path(job_id, name)

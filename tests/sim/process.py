@@ -61,7 +61,10 @@ class ProcessStore:
         self._live()
         return await self._disk.job(job_id)
 
-    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
+    async def add_metrics(
+        self, job_id: str, metrics: Mapping[str, Any], result_bytes: int = 0
+    ) -> None:
+        del result_bytes
         await self._to_its_end(self._add_metrics(job_id, metrics))
 
     async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:

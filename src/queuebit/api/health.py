@@ -86,7 +86,7 @@ async def _reason(parts: Parts) -> Reason | None:
         return "no workers"
     if parts.driver.is_stalled:
         return "database"
-    return await parts.watch.storage.look(parts.database, parts.config)
+    return await parts.watch.storage.look(parts.database, parts.config, parts.reserve)
 
 
 @router.get(
@@ -113,6 +113,9 @@ async def metrics(parts: AnyParts, request: Request) -> Response:
     staff = parts.watch.staff() if parts.watch.staff is not None else None
     lanes = {backend.name: backend.lanes for backend in parts.config.offered}
     parts.watch.metrics.look(lanes, staff)
+    if parts.reserve is not None:
+        parts.watch.metrics.disk(parts.reserve.free, is_reserved=parts.reserve.is_there)
+    parts.watch.metrics.stored(await parts.database.stored_by_instance())
     content = await asyncio.to_thread(parts.watch.metrics.text)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 

@@ -13,6 +13,7 @@ from queuebit.api.connections import CONNECTION, Connection
 from queuebit.api.identity import Identity, Tenant
 from queuebit.api.limits import busy, count, count_wrong_key
 from queuebit.api.problems import NOT_AUTHORIZED
+from queuebit.api.quotas import Quotas
 from queuebit.api.rates import Rate
 from queuebit.api.repeats import Repeats
 from queuebit.api.text import check_address, check_query
@@ -28,6 +29,7 @@ from queuebit.logs import SEEN
 from queuebit.store.database import Database
 from queuebit.store.details import Details
 from queuebit.store.payloads import Payloads
+from queuebit.store.room import Reserve
 from queuebit.tenancy import InstanceRecord, Key, Role, User
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,8 @@ class Parts:
     watch: Watch = field(default_factory=Watch)
     submissions: Rate = field(default_factory=Rate)  # of each user in each instance
     undertakings: Undertakings = field(default_factory=Undertakings)
+    reserve: Reserve | None = None  # None: the disk is not looked at
+    quotas: Quotas = field(default_factory=Quotas)
     being_read: set[str] = field(default_factory=set)  # private jobs whose results are on their way
 
     async def send(self, event: Event, details: Details | None = None) -> Step:

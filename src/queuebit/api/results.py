@@ -174,7 +174,8 @@ async def _result(call: Call, job: StoredJob) -> Response:
 def _damaged(job_id: str, error: DamagedPayload) -> Gone:
     log.error("result cannot be read", extra={"job": job_id, "fault": str(error)})
     return Gone(
-        f"The result of job {job_id} is damaged or missing on the service's disk.",
+        f"The result of job {job_id} is no longer there: it was kept for some time only, or it is "
+        "damaged on the service's disk.",
         GONE,
         "Run the job again, or have the operator restore the file from a backup.",
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from queuebit.config import Config
 from queuebit.store.database import Database
+from queuebit.store.room import Reserve
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +28,23 @@ class Storage:
         self._looking = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None  # what is stuck is not asked for twice
 
-    async def look(self, database: Database, config: Config) -> Reason | None:
+    async def look(
+        self, database: Database, config: Config, reserve: Reserve | None = None
+    ) -> Reason | None:
         """What is wrong; None: nothing."""
         async with self._looking:
             if time.monotonic() - self._checked_s >= AGE_MAX_S:
-                self._reason = await self._look(database, config)
+                self._reason = await self._look(database, config, reserve)
                 self._checked_s = time.monotonic()
         return self._reason
 
-    async def _look(self, database: Database, config: Config) -> Reason | None:
+    async def _look(
+        self, database: Database, config: Config, reserve: Reserve | None
+    ) -> Reason | None:
         free = await asyncio.to_thread(lambda: shutil.disk_usage(config.data).free)
-        if free < config.max_body_mb * 2**20:  # the next job may not fit
+        size = config.max_body_mb * 2**20
+        has_room = reserve is None or await asyncio.to_thread(reserve.has_room_for, size)
+        if free < size or not has_room:  # the next job may not fit
             log.error("disk is full", extra={"free_mb": free // 2**20})
             return "disk"
         if self._writing is None:

@@ -25,6 +25,7 @@ from queuebit.api.problems import (
     invalid,
     refused,
 )
+from queuebit.api.quotas import check_room
 from queuebit.api.repeats import Submission
 from queuebit.api.sessions import unknown_session
 from queuebit.config import MockConfig
@@ -90,6 +91,7 @@ async def submit_job(call: AnyCall, request: Request) -> Response:
     The same again, because the first answer was lost, is answered with the job that it made
     (docs/decisions.md).
     """
+    check_room(call.parts.reserve, request)
     repeats, job_id = call.parts.repeats, new_job_id()
     async with received(request, call.parts.payloads, job_id) as body, watched(request) as left:
         wish, params = await read_wish(call, body, left)
@@ -161,6 +163,9 @@ async def _submit(sent: _Sent) -> None:
     try:
         _check_rate(call)
         await check_wish(call, wish)
+        await call.parts.quotas.check(
+            call.parts.database, call.instance, call.plan, sent.params_bytes
+        )
         if sent.params is not None:
             await asyncio.to_thread(payloads.write, job_id, PARAMS, sent.params, durable=True)
             sent.params = None
@@ -191,6 +196,7 @@ async def _submit(sent: _Sent) -> None:
     if step.refusal is not None:
         await asyncio.to_thread(payloads.delete, job_id)
         raise _submit_refusal(step.refusal)
+    call.parts.quotas.took(call.instance.id, sent.params_bytes)
 
 
 def _workload_id(call: Call, wish: JobRequest) -> str | None:

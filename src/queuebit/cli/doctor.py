@@ -42,6 +42,7 @@ from queuebit.config import SIMULATED, Config
 from queuebit.devices import loading
 from queuebit.errors import QueuebitError
 from queuebit.sources import load
+from queuebit.store.room import Reserve
 
 FREE_BYTES_MIN = 1 << 30  # results of a day of work
 CLOCK_SKEW_MAX_S = 3_600  # tokens live a day, and the client judges them by its own clock
@@ -89,7 +90,7 @@ def _findings(file: Path | None, data: Path | None, name: str) -> Iterator[Findi
         config = Config()
     else:
         yield Finding(check="settings", found=f"read from {file}" if file else "the defaults")
-    yield _folder(config.data)
+    yield _folder(config)
     yield from _certificate(config)
     login = environment_login(name)
     by_environment = login is not None
@@ -136,8 +137,9 @@ def _packages() -> Finding:
     return Finding(check="packages", found=f"as tested, qiskit-ibm-runtime {client}")
 
 
-def _folder(folder: Path) -> Finding:
+def _folder(config: Config) -> Finding:
     """Look whether the data folder, or what will hold it, can be written and has room."""
+    folder = config.data
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return Finding(
@@ -147,8 +149,12 @@ def _folder(folder: Path) -> Finding:
             serious=True,
         )
     free = shutil.disk_usage(place).free
-    found = f"{folder}{'' if place == folder else ' (not made yet)'}, {free / 2**30:.0f} GiB free"
-    mend = "make room" if free < FREE_BYTES_MIN else ""
+    found = f"{folder}{'' if place == folder else ' (not made yet)'}, {free / 2**30:.1f} GiB free"
+    mend = "make room, or delete jobs" if free < FREE_BYTES_MIN else ""
+    reserve = Reserve(place, config.reserve_mb * 2**20)
+    if (place / "lock").exists() and reserve.size and not reserve.is_there:
+        found += f"; {reserve.size / 2**20:.0f} MiB for the database are not reserved"
+        mend = "make room, or delete jobs: until then the service takes no new ones"
     return Finding(check="data folder", found=found, mend=mend)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from queuebit.core.model import BackendState, Calibrated, Charge, Job, JobStatus, Record, Workload
 from queuebit.core.soundness import job_fault, workload_fault
 from queuebit.errors import ServiceFault
-from queuebit.store import listing, queries, submissions, tables
+from queuebit.store import keeping, listing, queries, submissions, tables
 from queuebit.store.analytics import AnalyticsQuery, Cell, count
 from queuebit.store.audit import AuditTrail, Entry, write
 from queuebit.store.charges import load_charges
@@ -334,7 +334,9 @@ class Database:
                 await write(connection, entries)
 
     @_to_its_end
-    async def add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
+    async def add_metrics(
+        self, job_id: str, metrics: Mapping[str, Any], result_bytes: int = 0
+    ) -> None:
         """Add to the job's metrics: a key that is there already gets the new value.
 
         Nothing to do if the job is gone.
@@ -345,6 +347,9 @@ class Database:
             if present is not None:
                 both = {**present, **metrics}
                 await connection.execute(queries.SET_METRICS, {"key": job_id, "metrics": both})
+                if result_bytes:
+                    size = {"key": job_id, "size": result_bytes}
+                    await connection.execute(queries.SET_RESULT, size)
 
     @_to_its_end
     async def delete_job(self, job_id: str, entries: Sequence[Entry] = ()) -> None:
@@ -353,6 +358,51 @@ class Database:
             await connection.execute(queries.KEEP_COUNTED, {"key": job_id})
             if (await connection.execute(queries.DELETE_JOB, {"key": job_id})).rowcount:
                 await write(connection, entries)
+
+    @_to_its_end
+    async def stored(self, instance: str) -> tuple[int, int]:
+        """How many jobs of an instance are kept, and how many bytes their files have."""
+        row = (await self._fetch(keeping.STORED, {"instance": instance}))[0]
+        return row["jobs"], int(row["bytes"])
+
+    @_to_its_end
+    async def stored_by_instance(self) -> dict[str, tuple[int, int]]:
+        """The same of every instance that keeps any."""
+        rows = await self._fetch(keeping.STORED_BY_INSTANCE)
+        return {row["instance"]: (row["jobs"], int(row["bytes"])) for row in rows}
+
+    @_to_its_end
+    async def ended_before(self, before: int, limit: int) -> list[str]:
+        """Jobs that ended before an instant, the first ones."""
+        async with self._engines.reader.connect() as connection:
+            rows = await keeping.jobs_of(connection, keeping.ENDED_BEFORE, before, limit)
+        return [row.id for row in rows]
+
+    @_to_its_end
+    async def with_inputs(self, before: int, limit: int) -> list[str]:
+        """The same that have inputs."""
+        async with self._engines.reader.connect() as connection:
+            rows = await keeping.jobs_of(connection, keeping.WITH_INPUTS, before, limit)
+        return [row.id for row in rows]
+
+    @_to_its_end
+    async def with_result(self, before: int, limit: int) -> list[tuple[str, int]]:
+        """The same that have a result, and the run that it is of."""
+        async with self._engines.reader.connect() as connection:
+            rows = await keeping.jobs_of(connection, keeping.WITH_RESULT, before, limit)
+        return [(row.id, row.run) for row in rows]
+
+    @_to_its_end
+    async def forget_inputs(self, job_id: str) -> None:
+        """Note that a job's inputs are deleted."""
+        async with self._engines.lead.writing() as connection:
+            await connection.execute(keeping.FORGET_INPUTS, {"key": job_id})
+
+    @_to_its_end
+    async def forget_result(self, job_id: str) -> None:
+        """Note that a job's result is deleted."""
+        async with self._engines.lead.writing() as connection:
+            await connection.execute(keeping.FORGET_RESULT, {"key": job_id})
 
     @_to_its_end
     async def submission(self, key: str, since: int) -> tuple[Submitted, str] | None:

@@ -56,7 +56,10 @@ WAITS = (
 
 def _highest(*columns: sa.Column[int]) -> sa.Select[Any]:
     """The highest of all values of these columns; 0 if there are none."""
-    each = [sa.select(sa.func.max(column).label("highest")) for column in columns]
+    each = [
+        sa.select(sa.func.max(column).label("highest")).where(column.is_not(None))
+        for column in columns
+    ]
     found = sa.union_all(*each).subquery()
     return sa.select(sa.func.coalesce(sa.func.max(found.c.highest), 0))
 
@@ -93,6 +96,7 @@ UPDATE_JOB = sa.update(jobs).where(jobs.c.id == _KEY)
 UPDATE_WORKLOAD = sa.update(workloads).where(workloads.c.id == _KEY)
 LOCK_JOB = sa.select(jobs.c.metrics).where(jobs.c.id == _KEY).with_for_update()
 SET_METRICS = sa.update(jobs).where(jobs.c.id == _KEY).values(metrics=sa.bindparam("metrics"))
+SET_RESULT = sa.update(jobs).where(jobs.c.id == _KEY).values(result_bytes=sa.bindparam("size"))
 DELETE_TAGS = sa.delete(job_tags).where(job_tags.c.job_id == _KEY)
 INSERT_TAGS = sa.insert(job_tags)
 DELETE_JOB = sa.delete(jobs).where(jobs.c.id == _KEY, jobs.c.ended_at.is_not(None))

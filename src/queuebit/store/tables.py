@@ -136,7 +136,12 @@ sa.Index(
     sqlite_where=workloads.c.closed_at.is_(None),
     postgresql_where=workloads.c.closed_at.is_(None),
 )
-sa.Index("ix_workloads_closed", workloads.c.instance, workloads.c.mode, workloads.c.closed_at)
+sa.Index(
+    "ix_workloads_ended",
+    workloads.c.closed_at,
+    sqlite_where=workloads.c.closed_at.is_not(None),
+    postgresql_where=workloads.c.closed_at.is_not(None),
+)
 
 jobs = sa.Table(
     "jobs",
@@ -187,7 +192,12 @@ sa.Index(
     postgresql_where=jobs.c.workload_id.is_(None),
 )
 sa.Index("ix_jobs_of_workload", jobs.c.workload_id, jobs.c.created_at, jobs.c.seq)
-sa.Index("ix_jobs_charged", jobs.c.instance, jobs.c.ended_at)
+sa.Index(
+    "ix_jobs_ended",
+    jobs.c.ended_at,
+    sqlite_where=jobs.c.ended_at.is_not(None),
+    postgresql_where=jobs.c.ended_at.is_not(None),
+)
 # Two that stay small however many jobs there have been: final ones leave them.
 sa.Index(
     "ix_jobs_pending",
@@ -251,7 +261,7 @@ deleted_jobs = sa.Table(
     sa.Column("started_at", sa.BigInteger),
 )
 sa.Index("ix_deleted_jobs_seq", deleted_jobs.c.seq)
-sa.Index("ix_deleted_jobs_charged", deleted_jobs.c.instance, deleted_jobs.c.ended_at)
+sa.Index("ix_deleted_jobs_ended", deleted_jobs.c.ended_at)
 
 backends = sa.Table(
     "backends",
