@@ -27,6 +27,7 @@ from queuebit.core.events import (
 from queuebit.core.model import BackendState, BackendStatus, Calibrated, JobStatus, Mode, Stage
 from queuebit.engines.task import Outcome
 from queuebit.store.details import JobDetails, WorkloadDetails
+from queuebit.tenancy import declared
 
 START = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -257,7 +258,8 @@ async def test_the_ledger_after_a_restart_counts_the_same_hours(tmp_path: Path):
         instances=(InstanceConfig(name="i", plan="plan"),),
     )
 
-    since = scheduling.usage_since(scheduling.instances(config.instances, config.plans), START)
+    records = declared(config, None).instances.values()
+    since = scheduling.usage_since(scheduling.instances(records, config.plans), START)
 
     assert since % HOUR_MS == 0
     assert 0 <= START - DAY_MS - since < HOUR_MS

@@ -127,6 +127,15 @@ def test_a_job_that_turns_out_too_large_is_not_run_and_not_charged(lab):
     assert submit(lab, "c", 10_000) is None
 
 
+def test_what_a_job_turns_out_to_need_is_reserved(lab):
+    lab.configure(CLASS)
+    submit(lab, "a", 2_000)
+    lab.prepared("a", estimated_ms=50_000)
+
+    assert submit(lab, "b", 10_001) is not None
+    assert submit(lab, "c", 10_000) is None
+
+
 def test_a_jobs_own_limit_is_all_that_is_reserved_for_it(lab):
     lab.configure(CLASS)
     assert submit(lab, "a", 90_000, limit_ms=60_000) is None

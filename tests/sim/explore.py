@@ -65,13 +65,12 @@ LONG_AGO_MS = 10  # longer than any timer: what is older is as old as that
 LATE_MS = 4  # how late the driver is at times: more than one timer may have ended by then
 REASON = Reason(message="broken", code=1208)
 
-SHARED = {str, int, float, NoneType, tuple, Job, Workload, BackendState, Backend}
+SHARED = {str, int, bool, float, NoneType, tuple, Job, Workload, BackendState, Backend}
 """What never changes."""
 
 # What nothing that is still to come depends on; a field that is not named here counts.
 HISTORY = {
-    Job: {"instance", "backend", "created_at", "started_at", "usage_ms", "quantum_ended_at"}
-    | {"ended_at", "reason", "run"},
+    Job: {"instance", "backend", "created_at", "started_at"} | {"ended_at", "reason", "run"},
     Workload: {"instance", "backend", "created_at", "closed_at", "last_job_started_at"}
     | {"last_job_completed_at", "jobs_ms", "transitions", "state_reason"},
     BackendState: {"run", "calibrating_since", "calibrated_at", "drawn", "drift", "status_reason"},

@@ -40,7 +40,12 @@ def opened(url: str, runner: asyncio.Runner) -> Iterator[Database]:
 
 
 def test_a_column_for_every_field_and_a_field_for_every_column():
-    assert {column.name for column in jobs.c} == {*JOB_RECORD, *JOB_DETAILS, "metrics"}
+    assert {column.name for column in jobs.c} == {
+        *JOB_RECORD,
+        *JOB_DETAILS,
+        "metrics",
+        "result_bytes",
+    }
     assert {column.name for column in workloads.c} == {*WORKLOAD_RECORD, *WORKLOAD_DETAILS}
     assert {column.name for column in backends.c} == {*BACKEND_RECORD}
 
@@ -48,7 +53,7 @@ def test_a_column_for_every_field_and_a_field_for_every_column():
 @examples
 @given(
     record=any_of(Job, workload_id=no_workload),
-    details=any_of(JobDetails),
+    details=any_of(JobDetails, submitted=st.none()),
     changed=any_of(Job, workload_id=no_workload),
 )
 def test_any_job_comes_back(
