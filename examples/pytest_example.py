@@ -5,14 +5,15 @@ Installing Queuebit is enough; pytest finds the fixtures by themselves.
 
 from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import Batch, SamplerV2
+from qiskit_ibm_runtime import Batch
+from qiskit_ibm_runtime.executor_sampler import Sampler
 
 
 def count_in_batch(backend, circuits):
     """Your code: sample some circuits, each in a job of its own, in one batch."""
     manager = generate_preset_pass_manager(backend=backend, optimization_level=3)
     with Batch(backend=backend) as batch:
-        sampler = SamplerV2(mode=batch)
+        sampler = Sampler(mode=batch)
         jobs = [sampler.run([circuit], shots=100) for circuit in manager.run(circuits)]
     counts = [job.result()[0].data.meas.get_counts() for job in jobs]
     return counts, batch.status()
