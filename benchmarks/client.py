@@ -1,7 +1,7 @@
 """What a user waits for, through the real client, against what they would take instead.
 
     python benchmarks/client.py            all of it, about ten minutes on two cores
-    python benchmarks/client.py --bell     the Bell job alone
+    python benchmarks/client.py --bell     the Bell jobs alone
 
 All figures are from one run on one machine: read the ratios.
 """
@@ -16,14 +16,18 @@ from typing import Any
 import psutil
 from qiskit import QuantumCircuit
 from qiskit.circuit.random import random_circuit
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import Batch, SamplerV2
+from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
+from qiskit_ibm_runtime.executor_estimator import Estimator
+from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.fake_provider import FakeTorino
 
 import queuebit.testing
 
 # The laptop's way to connect has one unverified request by design (docs/connecting.md).
 warnings.filterwarnings("ignore", message="Unverified HTTPS request")
+warnings.filterwarnings("ignore", message="The (Sampler|Estimator)V2 class is deprecated")
 JOBS, CIRCUITS = 5, 100
 
 
@@ -81,6 +85,38 @@ def bell(service: Any, started: float) -> None:
     row("Bell on 133 qubits, service, in a batch, warm", batched, f"1/{theirs / batched:.0f}")
 
 
+def primitives(service: Any) -> None:
+    """A Bell job by the client-side primitives and by the others, in turn.
+
+    Beside the time of all stands the processor time of the client: its own work, whatever the
+    service does.
+    """
+    backend = service.backend("fake_torino")
+    measured = bell_circuit(backend)
+    bare = measured.remove_final_measurements(inplace=False)
+    observable = SparsePauliOp("ZZ").apply_layout(measured.layout)
+    level_0 = EstimatorV2(mode=backend, options={"resilience_level": 0})
+    client_level_0 = Estimator(mode=backend)
+    client_level_0.options.resilience_level = 0
+    calls: dict[str, Callable[[], Any]] = {
+        "SamplerV2": lambda: SamplerV2(mode=backend).run([measured]).result(),
+        "client-side Sampler": lambda: Sampler(mode=backend).run([measured]).result(),
+        "EstimatorV2": lambda: EstimatorV2(mode=backend).run([(bare, observable)]).result(),
+        "client-side Estimator": lambda: Estimator(mode=backend).run([(bare, observable)]).result(),
+        "EstimatorV2, level 0": lambda: level_0.run([(bare, observable)]).result(),
+        "client-side Estimator, level 0": lambda: client_level_0.run([(bare, observable)]).result(),
+    }
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for _ in range(16):
+        for name, call in calls.items():
+            own = time.process_time()
+            whole = timed(call)
+            seconds[name].append((whole, time.process_time() - own))
+    for name, taken in seconds.items():
+        whole, own = (statistics.median(one) for one in zip(*taken[1:], strict=True))
+        row(f"Bell on 133 qubits, {name}", whole, f"of which the client computes {own:.3f} s")
+
+
 def guide(service: Any) -> None:
     backend = service.backend("fake_torino")
     parts = guide_circuits(backend)
@@ -127,12 +163,13 @@ def memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bell", action="store_true", help="only the Bell job")
+    parser.add_argument("--bell", action="store_true", help="only the Bell jobs")
     only_bell = parser.parse_args().bell
     began = time.perf_counter()
     with queuebit.testing.service() as running:
         service = running.connect()
         bell(service, time.perf_counter() - began)
+        primitives(service)
         if not only_bell:
             guide(service)
         memory()
