@@ -122,30 +122,49 @@ class Average:
     ensemble: float
     """All shots as one ensemble."""
 
+    def times(self, factor: float) -> "Average":
+        """Of the observable times `factor`."""
+        size = abs(factor)
+        return Average(factor * self.value, size * self.std, size * self.ensemble)
 
-def average(planned: Pub, outcomes: Outcomes, scales: Scales | None) -> list[Average]:
+
+Alone = Mapping[tuple[int, Term], Average]
+"""By sets of parameter values and terms, the average of the term."""
+
+
+def average(
+    planned: Pub, outcomes: Outcomes, scales: Scales | None, alone: Alone | None = None
+) -> list[Average]:
     """Expectation values, one per element of the result.
 
     Standard errors as in ibm-quantum-schemas 0.13, estimator, "DataBinObjectModel". Both count what
-    the measurements of one circuit have in common, and the readout calibration's own error.
+    the measurements of one circuit have in common, and the readout calibration's own error. `alone`
+    has what `average_terms` found, if it is known.
     """
-    return [
-        _average(planned, outcomes, scales, row, planned.terms[column])
-        for row, column in planned.elements
-    ]
+    found = []
+    for row, column in planned.elements:
+        terms = planned.terms[column]
+        if alone is None or len(terms) != 1 or IDENTITY in terms:
+            found.append(_average(planned, outcomes, scales, row, terms))
+        else:
+            ((term, coefficient),) = terms.items()
+            found.append(alone[row, term].times(coefficient))
+    return found
 
 
 def average_terms(
     planned: Pub, outcomes: Outcomes, scales: Scales | None
-) -> list[list[tuple[float, Average]]]:
-    """Likewise of each term alone, with its coefficient; per element."""
-    return [
-        [
-            (coefficient, _average(planned, outcomes, scales, row, {term: 1.0}))
-            for term, coefficient in planned.terms[column].items()
-        ]
+) -> dict[tuple[int, Term], Average]:
+    """Likewise of every term that is wanted, alone."""
+    wanted = {
+        (row, term): None
         for row, column in planned.elements
-    ]
+        for term in planned.terms[column]
+        if term != IDENTITY
+    }
+    return {
+        (row, term): _average(planned, outcomes, scales, row, {term: 1.0}) for row, term in wanted
+    }
 
 
 def _average(
@@ -226,9 +245,14 @@ def _variances(source: NDArray[Any]) -> Floats:
 
     From the spread between randomizations, and of all shots.
     """
-    _, randomizations, shots = source.shape
-    ensemble = source.var(axis=(1, 2)) / (randomizations * shots)
-    if randomizations == 1:
-        return np.stack([ensemble, ensemble], axis=1)
-    between = source.mean(axis=2).var(axis=1, ddof=1) / randomizations
-    return np.stack([between, ensemble], axis=1)
+    count, randomizations, shots = source.shape
+    means = source.mean(axis=2)
+    average = means.mean(axis=1)
+    off = (source - average[:, np.newaxis, np.newaxis]).reshape(count, -1)
+    ensemble = np.einsum("ij,ij->i", off, off) / (randomizations * shots) ** 2
+    variances = np.stack([ensemble, ensemble], axis=1)
+    if randomizations > 1:
+        off = means - average[:, np.newaxis]
+        between = np.einsum("ij,ij->i", off, off) / (randomizations - 1)
+        variances[:, 0] = between / randomizations
+    return variances

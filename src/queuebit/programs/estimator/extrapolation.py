@@ -46,7 +46,6 @@ METHODS = {
 FOLDED_MAX = 25_000  # two-qubit gates of one circuit after folding; building them takes seconds
 STEP = 1e-3  # of a standard error, for differences
 UNSTEADY = 2.0  # times a straight line's error
-POSSIBLE = 2.0  # of a Pauli at zero noise, with its error (qiskit-mitigation 0.1)
 
 
 def fold(circuit: QuantumCircuit, zne: Zne, rng: np.random.Generator) -> list[QuantumCircuit]:
@@ -100,8 +99,8 @@ def extrapolate(
     its value is that of the first extrapolator whose result is possible. Standard errors follow
     from those of what was measured, and count what terms and noise factors have in common.
     """
-    means = [average(pub, one, scales) for one in outcomes]
-    by_term = [average_terms(pub, one, scales) for one in outcomes]
+    alone = [average_terms(pub, one, scales) for one in outcomes]
+    means = [average(pub, one, scales, terms) for one, terms in zip(outcomes, alone, strict=True)]
     models, points = zne.extrapolators, zne.points
     shape = (len(pub.elements), 1 + len(models) * len(points))
     values, stds = np.zeros(shape), np.zeros(shape)  # at zero noise, then of each model and point
@@ -109,12 +108,12 @@ def extrapolate(
     known: dict[tuple[int, Term], _Fit] = {}
     for element, (row, column) in enumerate(pub.elements):
         weights: dict[Term, Floats] = {}
-        for number, (term, coefficient) in enumerate(pub.terms[column].items()):
+        for term, coefficient in pub.terms[column].items():
             if term == IDENTITY:
                 values[element] += coefficient
                 continue
             if (row, term) not in known:
-                known[row, term] = _fitted([one[element][number][1] for one in by_term], zne)
+                known[row, term] = _fitted([one[row, term] for one in alone], zne)
             fit = known[row, term]
             used.add(fit.model)
             values[element] += coefficient * fit.values
@@ -163,10 +162,10 @@ def _fitted(amplified: Sequence[Average], zne: Zne) -> _Fit:
     places = np.array([*zne.factors, 0.0, *zne.points])
     fits, weights = _every(measured, stds, zne, places)
     value, model = _selected(fits[:, count], weights[:, count], measured, stds, zne)
-    if model == "exponential" and _unsteady(weights[:, count], stds, zne, places):
-        chosen = _differences(value, measured, stds, zne)
-    elif model in zne.extrapolators:
+    if model in zne.extrapolators:
         chosen = weights[zne.extrapolators.index(model), count]
+        if model == "exponential":
+            chosen = _steadied(chosen, value, measured, stds, places)
     else:
         chosen = np.eye(count)[int(np.argmin(zne.factors))]
     rest = slice(count + 1, None)
@@ -212,35 +211,21 @@ def _errors(weights: Floats, stds: Floats) -> Floats:
     return np.asarray(np.sqrt(weights**2 @ stds**2))
 
 
-def _unsteady(weights: Floats, stds: Floats, zne: Zne, places: Floats) -> bool:
-    """Whether the exponential's error is so large that it cannot be told to first order.
+def _steadied(
+    chosen: Floats, value: float, measured: Floats, stds: Floats, places: Floats
+) -> Floats:
+    """The weights of an exponential's value at zero noise, or of a straight line in its place.
 
-    So it is where the values are no larger than their errors: then the decay is not determined.
+    Where the values are no larger than their errors the decay is not determined, and to first order
+    the exponential's error may be anything. Then it is a straight line's, and as much more as the
+    two lie apart.
     """
     line = _linear("linear", stds, places)[len(stds)]
-    own = weights[zne.extrapolators.index("exponential")]
-    return bool(_errors(own, stds) > UNSTEADY * _errors(line, stds))
-
-
-def _differences(value: float, measured: Floats, stds: Floats, zne: Zne) -> Floats:
-    """How much the value at zero noise follows each measured value, over a standard error of it.
-
-    What was rejected there, and replaced by another extrapolator's value, counts too. A `value`
-    that no expectation value can have is as uncertain as it is far from those.
-    """
-    count = len(measured)
-    places = np.array([*zne.factors, 0.0])
-    found = []
-    for move in np.diag(stds):
-        ends = []
-        for moved in (measured - move, measured + move):
-            fits, weights = _every(moved, stds, zne, places)
-            ends.append(_selected(fits[:, count], weights[:, count], moved, stds, zne)[0])
-        step = (ends[1] - ends[0]) / 2
-        if abs(value) > POSSIBLE:
-            step = max(ends[1] - value, value - ends[0], key=abs)
-        found.append(step / (move.sum() or 1.0))
-    return np.array(found)
+    error = _errors(line, stds)
+    if _errors(chosen, stds) <= UNSTEADY * error:
+        return chosen
+    apart = value - line @ measured
+    return np.asarray(line * np.hypot(error, apart) / error)
 
 
 def _linear(model: Extrapolator, stds: Floats, places: Floats) -> Floats:
