@@ -203,12 +203,15 @@ def _twirled_sampler(one: Case, seed: int) -> Outcome:
         found.append(_compared(pub.circuit, chances, data, (*shape, pub.shots * 20)))
     few = [[*pub[:2], own.shots] for pub, own in zip(pubs, one.pubs, strict=True)]
     params = _frame(few, {"simulator": {"seed_simulator": seed}, **one.options})
-    verdict, used = _intercepted(one, "sampler", params)
+    verdict, used = intercepted(one, "sampler", params)
     return Outcome(_least([*found, verdict]), used)
 
 
-def _intercepted(one: Case, program_id: str, params: bytes) -> tuple[Verdict, frozenset[str]]:
-    """The bits of whatever circuits a program makes."""
+def intercepted(one: Case, program_id: str, params: bytes) -> tuple[Verdict, frozenset[str]]:
+    """Whether the circuits that a program makes of `params` have the bits of the reference.
+
+    Those of its last round, on the case's device by the case's method.
+    """
     qpu = device(one.device)
     seen: list[tuple[Sequence[Experiment], Any]] = []
     sample = qpu.sample
@@ -320,7 +323,7 @@ def _estimator(one: Case, seed: int) -> Outcome:
     z = np.abs(np.ravel(data.evs) - wanted) / np.hypot(np.ravel(data.stds), floor)
     found = [Verdict(float(2 * norm.sf(one)), "an expectation value") for one in z]
     few = _frame([[*pubs[0][:3], 0.2]], options, resilience_level=one.options["level"])
-    verdict, used = _intercepted(one, "estimator", few)
+    verdict, used = intercepted(one, "estimator", few)
     return Outcome(_least([*found, verdict]), used)
 
 

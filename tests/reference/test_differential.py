@@ -4,20 +4,24 @@ Case by case the same in every run; `scripts/differential` goes on from there. H
 failure is one: tests/reference/differential.py.
 """
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from tests.reference.cases import DEVICES, KINDS, Case, case
 from tests.reference.differential import fault
-from tests.reference.methods import METHODS
+from tests.reference.methods import AS_PLANNED, METHODS
 from tests.reference.random_circuits import DIVISIONS
+from tests.reference.running import intercepted
 
 from queuebit.devices.noise import Noise
 from queuebit.devices.state import Branches
 
 CASES = range(150)
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
 
@@ -27,6 +31,26 @@ def test_a_random_job_has_the_bits_of_the_reference(seed):
     wrong, _ = fault(case(seed))
 
     assert not wrong, f"{wrong}\n{case(seed).text()}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "estimator_3x2_rl1",
+        "executor_mixed",
+        "executor_noise_learner_v3",
+        "noise_learner",
+        "sampler_dynamic",
+        "sampler_param_3x2",
+        "sampler_twirl_dd",
+    ],
+)
+def test_the_circuits_of_a_recorded_job_have_the_bits_of_the_reference(name):
+    body = json.loads((GOLDEN / f"{name}-0.51.0.json").read_text())
+    one = Case(0, name, "torino", AS_PLANNED, ())
+    verdict, _ = intercepted(one, body["program_id"], json.dumps(body["params"]).encode())
+
+    assert verdict.p_value > 1e-7, verdict.by  # the jobs have no seeds
 
 
 def names(circuit: QuantumCircuit) -> Counter[str]:
