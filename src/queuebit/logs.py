@@ -77,6 +77,13 @@ def configure(form: str, level: str, stream: TextIO | None = None) -> None:
     sys.excepthook = _on_exception
 
 
+def redirect(stream: TextIO) -> None:
+    """Have this process log to `stream` from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
+
+
 def _on_warning(  # noqa: PLR0913, PLR0917 - the signature of warnings.showwarning
     message: Warning | str,
     category: type[Warning],
@@ -138,15 +145,6 @@ class TextForm(_Form):
         message = " ".join(str(told.pop("message")).split())
         del told["pid"]
         return head + " ".join([message, *(f"{key}={_word(told[key])}" for key in told)])
-
-
-def native(line: bytes, form: str) -> bytes:
-    """A line that a worker wrote, in `form`: its own lines are, a native library's are put so."""
-    if form != "json" or line.startswith(b'{"time": '):
-        return line + b"\n"
-    told = {"name": "queuebit.engines.native", "levelno": logging.WARNING, "levelname": "WARNING"}
-    record = logging.makeLogRecord({**told, "msg": line.decode(errors="replace")})
-    return JsonForm().format(record).encode() + b"\n"
 
 
 def where(error: BaseException) -> str:

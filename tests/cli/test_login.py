@@ -225,7 +225,6 @@ def test_the_environment_tells_the_fingerprint(queuebit, queuebit_service):
 
 def test_a_proxy_that_opens_no_tunnel_is_named(refused, answers):
     told, url = answers
-    told["/identity/token"] = (200, "application/json", '{"access_token": "x"}')
     item = {"name": "local", "crn": "crn:1"}
     told["/v3/resources/search"] = (200, "application/json", json.dumps({"items": [item]}))
 

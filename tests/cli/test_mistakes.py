@@ -75,10 +75,10 @@ def test_a_url_that_is_none(refused, url):
 
 def test_something_else_answers(refused, answers):
     told, url = answers
-    told["/identity/token"] = (200, "text/html", "<h1>Welcome</h1>")
+    told["/v3/resources/search"] = (200, "text/html", "<h1>Welcome</h1>")
 
     assert refused("jobs", "--url", url, "--token", "x") == (
-        f"{url} is not a Queuebit service: /identity/token answered '<h1>Welcome</h1>'"
+        f"{url} is not a Queuebit service: /v3/resources/search answered '<h1>Welcome</h1>'"
     )
 
 
@@ -86,13 +86,12 @@ def test_something_else_answers_an_error(refused, answers):
     _, url = answers
 
     assert refused("jobs", "--url", url, "--token", "x") == (
-        "POST /identity/token: 404 Not Found <h1>no</h1>"
+        "POST /v3/resources/search: 404 Not Found <h1>no</h1>"
     )
 
 
 def test_a_key_of_several_instances_must_choose(refused, answers):
     told, url = answers
-    told["/identity/token"] = as_json(access_token="t")
     told["/v3/resources/search"] = as_json(
         items=[{"name": "a", "crn": "crn:1"}, {"name": "b", "crn": "crn:2"}]
     )

@@ -1,10 +1,12 @@
 """A worker that does what a task's program id says. Starts fast: it imports no Qiskit."""
 
 import ctypes
+import logging
 import os
 import pickle
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def main(pipe):
     serve(pipe, lambda task: _run(task, folder, pipe), lambda: False)
 
 
-def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
+def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:  # noqa: PLR0911 - one a script
     with (folder / f"{task.job_id}.begun").open("a") as file:
         file.write(f"{os.getpid()}\n")
     what, _, how = task.program_id.partition(":")
@@ -43,6 +45,8 @@ def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
             return Outcome(usage_ms=sum(range(10**12)))
         case "signal":
             os.kill(os.getpid(), getattr(signal, how))
+        case "chatter":  # like a library that quotes what it cannot read
+            return _chatter(how)
         case "segfault":
             ctypes.string_at(0)
         case "exit":
@@ -51,6 +55,15 @@ def _run(task: Task, folder: Path, pipe: socket.socket) -> Outcome:
             pipe.sendall(frame(Outcome(log=("x" * 1000,)))[: int(how)])
             os.kill(os.getpid(), signal.SIGKILL)
     return Outcome(error=Reason(message=f"unknown script {task.program_id}", code=1))
+
+
+def _chatter(how: str) -> Outcome:
+    for stream in (sys.stdout, sys.stderr):
+        print(how, file=stream, flush=True)
+    os.write(1, how.encode())
+    os.write(2, f"{how} thread panicked at crates/qpy/src/lib.rs:7:1: {how}".encode())
+    logging.getLogger("queuebit.scripted").warning("our own line")
+    return Outcome()
 
 
 def _confinement() -> dict[str, object]:

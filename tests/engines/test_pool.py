@@ -264,6 +264,23 @@ async def test_ctrl_c_is_not_for_workers(pool_bench: PoolBench, capfd):
     assert capfd.readouterr().err == ""
 
 
+async def test_what_libraries_of_a_worker_write_is_counted_and_not_passed_on(tmp_path, capfd):
+    pool = ScriptedPool(backends=(), payloads=tmp_path, workers=1)
+    await pool.start()
+    try:
+        for _ in range(3):
+            assert (await pool.run(a_task("a", "chatter:SECRET\nforged"))).error is None
+    finally:
+        await pool.close()
+
+    written = capfd.readouterr()
+    assert "SECRET" not in written.out + written.err
+    assert "forged" not in written.out + written.err
+    assert written.err.count("our own line") == 3
+    assert "a library wrote" in written.err
+    assert "panicked at crates/qpy/src/lib.rs:7" in written.err
+
+
 async def test_a_worker_module_that_cannot_be_imported_fails_the_start(tmp_path, capfd):
     class Broken(ProcessPool):
         worker_module = "no_such_module"

@@ -193,17 +193,3 @@ def test_of_a_library_stands_what_its_code_says():
     library = record("Task failed: %s\nfuture: <planted>", "asyncio", args=("planted",))
 
     assert json.loads(logs.JsonForm().format(library))["message"] == "Task failed: %s"
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_a_line_of_a_native_library_is_put_into_the_form(form):
-    own = b'{"time": "x"}'
-
-    told = logs.native(b"std::bad_alloc \xff", form)
-
-    assert logs.native(own, form) == own + b"\n"
-    if form == "text":
-        assert told == b"std::bad_alloc \xff\n"
-    else:
-        line = json.loads(told)
-        assert (line["logger"], line["message"]) == ("queuebit.engines.native", "std::bad_alloc �")

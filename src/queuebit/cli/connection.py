@@ -154,24 +154,11 @@ class Connection:
         self._http.close()
 
     def _authenticate(self) -> None:
-        grant = {
-            "grant_type": "urn:ibm:params:oauth:grant-type:apikey",
-            "apikey": self.login.token,
-            "response_type": "cloud_iam",
-        }
-        answer = self._send("POST", "/identity/token", data=grant)
-        if answer.status_code in (400, 401, 403):
-            raise QueuebitError(f"{self.login.url} does not know this API key")
-        token = _object(answer, self.login.url).get("access_token")
-        if not isinstance(token, str):
-            raise QueuebitError(f"{self.login.url} is not a Queuebit service: it gave no token")
-        told = answer.headers.get("Date")
-        if told:
-            self.clock_ahead_s = parsedate_to_datetime(told).timestamp() - time.time()
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        # The key itself, as IBM's API takes it too: the audit trail notes each token that is made.
+        self._http.headers["Authorization"] = f"apikey {self.login.token}"
+        instances = self.instances()
         if not self._needs_instance:
             return
-        instances = self.instances()
         self.instance = self._choose(instances)
         self.crn = self._http.headers["Service-CRN"] = instances[self.instance]
 
@@ -179,7 +166,16 @@ class Connection:
         """CRN of each instance that the key may use, by name."""
         query = {"query": "service_name:quantum-computing", "fields": ["crn", "name"]}
         answer = self._send("POST", "/v3/resources/search", json=query)
-        items = _object(answer, self.login.url).get("items", [])
+        if answer.status_code in (401, 403):
+            raise QueuebitError(f"{self.login.url} does not know this API key")
+        items = _object(answer, self.login.url).get("items")
+        if not isinstance(items, list):
+            raise QueuebitError(
+                f"{self.login.url} is not a Queuebit service: it lists no instances"
+            )
+        told = answer.headers.get("Date")
+        if told:
+            self.clock_ahead_s = parsedate_to_datetime(told).timestamp() - time.time()
         return {item["name"]: item["crn"] for item in items}
 
     def _choose(self, instances: dict[str, str]) -> str:

@@ -19,11 +19,13 @@ import gc
 import importlib
 import logging
 import os
+import re
 import select
 import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,13 +34,19 @@ from typing import Any, NoReturn
 from queuebit import logs
 from queuebit.engines.isolation import isolate
 from queuebit.engines.pipe import Exit, frame
+from queuebit.engines.task import LACK_OF_MEMORY
 
 log = logging.getLogger(__name__)
 
 REQUEST = struct.Struct("!q")  # FORK, or the process id of a worker to kill
 FORK = 0
 WORDS_MAX = 4_096  # bytes of a worker's last words
-LINE_MAX = 65_536  # bytes of a line on standard error that is passed on as one
+TELL_S = 10.0  # how often the log tells of what a worker's libraries write
+KNOWN = re.compile(
+    rf"{LACK_OF_MEMORY.pattern}|panicked at [\w./-]+\.rs:\d+"
+    r"|terminate called after throwing an instance of '[\w:]+'|Segmentation fault"
+)
+"""What native libraries say of themselves."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -51,29 +59,31 @@ class _Worker:
     """What it writes to standard error can be read here; -1: no more."""
     words: bytes = b""
     """The last of that: native libraries tell there why they end the process."""
-    begun: bytes = b""
-    """Of a line whose end is still to come."""
+    unsaid: int = 0
+    """Bytes of it that no line of the log has told of."""
+    told_at: float = float("-inf")
 
-    def pass_on(self, form: str) -> bool:
-        """Write what it wrote to our own standard error, in whole lines; False: there was nothing.
+    def listen(self) -> bool:
+        """Take what it wrote to standard output and error; False: there was nothing.
 
-        Lines of native libraries are put into `form`.
+        The log tells how much that was, and what of it is known to be no user's: a library may
+        quote what it could not read.
         """
         try:
             written = os.read(self.stderr, 65_536)
         except OSError:  # nothing now, or closed
             written = b""
         self.words = (self.words + written)[-WORDS_MAX:]
-        *lines, self.begun = (self.begun + written).split(b"\n")
-        if self.begun and (not written or len(self.begun) > LINE_MAX):
-            lines, self.begun = [*lines, self.begun], b""
-        with suppress(OSError):
-            for line in lines:
-                os.write(2, logs.native(line, form))
+        self.unsaid += len(written)
+        now = time.monotonic()
+        if self.unsaid and (not written or now - self.told_at >= TELL_S):
+            said = "; ".join(dict.fromkeys(KNOWN.findall(self.words.decode(errors="replace"))))
+            log.warning("a library wrote", extra={"bytes": self.unsaid, "said": said or None})
+            self.unsaid, self.told_at = 0, now
         return bool(written)
 
     def hush(self) -> None:
-        """Listen to its standard error no more."""
+        """Listen to it no more."""
         if self.stderr >= 0:
             os.close(self.stderr)
         self.stderr = -1
@@ -82,13 +92,9 @@ class _Worker:
 class ForkServer:
     """Forks, kills and reaps workers."""
 
-    def __init__(
-        self, control: socket.socket, work: Callable[[socket.socket], None], form: str = "text"
-    ) -> None:
-        """`form`: of logs (`queuebit.logs`)."""
+    def __init__(self, control: socket.socket, work: Callable[[socket.socket], None]) -> None:
         self._control = control
         self._work = work
-        self._form = form
         self._workers: dict[int, _Worker] = {}  # the living ones, by process id
         self._woken, self._waker = socket.socketpair()
 
@@ -102,7 +108,7 @@ class ForkServer:
             watched: list[Any] = [self._control, self._woken, *talking]
             ready, _, _ = select.select(watched, [], [])
             for stderr in talking.keys() & set(ready):
-                if not talking[stderr].pass_on(self._form):  # closed, though the worker may live
+                if not talking[stderr].listen():  # closed, though the worker may live
                     talking[stderr].hush()
             if self._woken in ready:
                 self._woken.recv(4096)
@@ -132,6 +138,8 @@ class ForkServer:
             os.close(stderr)
         else:
             if child == 0:
+                logs.redirect(os.fdopen(os.dup(2), "w", 2**16))
+                os.dup2(theirs, 1)
                 os.dup2(theirs, 2)
                 os.close(stderr)
                 self._become_worker(pipe, server)
@@ -166,7 +174,7 @@ class ForkServer:
             if pid == 0:
                 return
             worker = self._workers.pop(pid)
-            while worker.pass_on(self._form):
+            while worker.listen():
                 pass
             news = Exit(os.waitstatus_to_exitcode(status), worker.words.decode(errors="replace"))
             with suppress(OSError):  # a service that is gone need not know
@@ -197,7 +205,7 @@ def main() -> None:
     work = importlib.import_module(sys.argv[2]).main
     gc.collect()
     gc.freeze()  # so that no worker's collector writes to, and copies, the memory all share
-    ForkServer(control, work, form).serve()
+    ForkServer(control, work).serve()
 
 
 if __name__ == "__main__":

@@ -29,8 +29,6 @@ class Setup:
     payloads: Path
     memory_bytes: int
     """What it may take beyond what every worker has at its start."""
-    log_format: str = "text"
-    log_level: str = "warning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,9 +87,8 @@ class ProcessPool:
             backends=tuple(backends),
             payloads=payloads,
             memory_bytes=memory_bytes or share,
-            log_format=log_format,
-            log_level=log_level,
         )
+        self._logging = [log_format, log_level]
         self._workers = workers + checkers
         self._deaths = 0
         self._keepers: list[asyncio.Task[None]] = []
@@ -241,7 +240,7 @@ class ProcessPool:
         path = os.pathsep.join(filter(None, sys.path))
         with theirs:
             module = ["-P", "-m", "queuebit.engines.forkserver", fd, self.worker_module]
-            forms = [self._setup.log_format, self._setup.log_level]
+            forms = self._logging
             forms.append("network" if self._network else "no-network")
             self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, *module, *forms],

@@ -198,7 +198,6 @@ def main(pipe: socket.socket) -> None:
     """Be a worker of the service at the other end of `pipe`."""
     np.random.seed()  # noqa: NPY002 - forked workers would all draw the same numbers
     setup: Setup = receive(pipe)
-    logs.configure(setup.log_format, setup.log_level)
     worker = Worker(setup.backends, Payloads(setup.payloads), setup.memory_bytes)
     refusals = worker.refusals()
     memory.limit_to(setup.memory_bytes)
