@@ -16,7 +16,7 @@ from queuebit.devices import ptm
 from queuebit.devices.device import Device
 from queuebit.devices.noise import Noise
 from queuebit.errors import InvalidInput
-from queuebit.programs import program
+from queuebit.programs import limits, program
 
 SEEDED = {"seed_estimator": 7}
 GATES = 8  # of two qubits, in `echoes`
@@ -232,16 +232,39 @@ def test_the_second_round_is_charged_as_it_came_out(encode, noisy):
     assert result.metadata["num_randomizations"] > 64
 
 
-def test_a_second_round_beyond_the_limits_fails_the_job(encode):
-    device = depolarizing(0.5)
+@pytest.mark.parametrize("loss", [0.3, 0.5])
+def test_a_second_round_is_as_large_as_the_limits_allow(run, monkeypatch, loss):
+    """What was learned asks for e^11, and for e^21 times the shots; the job has run, and ends."""
+    monkeypatch.setattr(limits, "VALUES_MAX", 2**19)
     learning = LEARNING | {"layer_pair_depths": [0, 1]}
     options = pec(layer_noise_learning=learning, pec={"max_overhead": None})
-    params = encode([(echoes(), "IIIIZ")], options)
-    program.validate("estimator", params, device)
-    prepared = program.prepare("estimator", params, device)
+    circuit = echoes()
 
-    with pytest.raises(InvalidInput, match="the limit is"):
-        program.quantum("estimator", prepared.work, device)
+    (result,) = run("estimator", depolarizing(loss), [(circuit, "IIIIZ", None, 0.1)], options)
+
+    told = result.metadata["resilience"]["pec"]["num_randomizations_scaling"]
+    count = result.metadata["num_randomizations"]
+    assert 100 < told < 1e5
+    assert count == pytest.approx(2 * told, rel=0.02)
+    assert result.data.stds > 0.3
+    assert abs(result.data.evs - exact(circuit, "IIIIZ")) < 5 * result.data.stds
+
+
+def test_a_second_round_that_the_device_refuses_is_smaller(run, noisy, monkeypatch):
+    check, most = noisy.check, 3000
+
+    def small(experiments):
+        if sum(len(one.values) for one in experiments) > most:
+            raise InvalidInput("too much", 3248)
+        check(experiments)
+
+    monkeypatch.setattr(noisy, "check", small)
+    options = pec(layer_noise_learning=LEARNING) | {"default_precision": 0.02}
+
+    (result,) = run("estimator", noisy, [(echoes(), "IIIIZ")], options)
+
+    assert 39 <= result.metadata["num_randomizations"] <= most
+    assert abs(result.data.evs - exact(echoes(), "IIIIZ")) < 5 * result.data.stds
 
 
 @pytest.mark.parametrize("options", [pec(layer_noise_learning=LEARNING), {"resilience_level": 2}])

@@ -46,10 +46,10 @@ class Done(Protocol):
 class Again(Protocol):
     """What makes a second round of the bits of the first; can be pickled."""
 
-    def more(self, bits: Sequence[NDArray[np.bool_]]) -> tuple[list[Experiment], Done]:
-        """What the device shall run next, and what makes a result of it.
+    def more(self, bits: Sequence[NDArray[np.bool_]], device: Qpu) -> tuple[list[Experiment], Done]:
+        """What `device` shall run next, and what makes a result of it.
 
-        InvalidInput, which fails the job, if the bits bring it over a limit.
+        InvalidInput, which fails the job, if the bits leave nothing that can run.
         """
 
 
@@ -254,8 +254,7 @@ def _ran(work: _Work, experiments: list[Experiment], device: Qpu) -> _Ran:
     if not isinstance(work.done, Again):
         usage_ms = work.estimated_ms if first.usage_ms is None else first.usage_ms
         return _Ran(first.bits, first.metadata, usage_ms, None)
-    more, done = work.done.more(first.bits)
-    device.check(more)
+    more, done = work.done.more(first.bits, device)
     second = device.sample(more, seed=_next_seed(work.seed))
     # What the second round would be like was a guess.
     told = estimated(work.rep_delay_s, [*experiments, *more], device)

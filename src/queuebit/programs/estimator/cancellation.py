@@ -5,7 +5,7 @@ van den Berg, Minev, Kandala, Temme, Nature Physics 19, 1116; options as in clie
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, inf, log
+from math import exp, inf, log
 from typing import Any
 
 from qiskit.quantum_info import PauliLindbladMap
@@ -26,18 +26,21 @@ class Cancellation:
     scaling: float
     """By what its randomizations are multiplied."""
 
-    def randomizations(self, count: int) -> int:
-        """How many, for `count` without PEC."""
-        return ceil(count * self.scaling)
-
 
 def cancel(
-    sites: Sequence[Site], noise: Mapping[str, PauliLindbladMap], pec: Pec, where: str
+    sites: Sequence[Site],
+    noise: Mapping[str, PauliLindbladMap],
+    pec: Pec,
+    where: str,
+    *,
+    refuse: bool,
 ) -> Cancellation:
-    """How the noise at `sites` is cancelled; InvalidInput if it takes more shots than there are.
+    """How the noise at `sites` is cancelled.
 
-    `noise_gain` "auto" leaves as much noise as keeps the overhead within `max_overhead`; with a
-    gain that is given, `max_overhead` cuts the randomizations (qiskit-mitigation 0.1, PEC.prepare).
+    If that takes more shots than there are, InvalidInput if it is to be refused; else, once the job
+    has run, what is too much is left. `noise_gain` "auto" leaves as much noise as keeps the
+    overhead within `max_overhead`; with a gain that is given, `max_overhead` cuts the
+    randomizations (qiskit-mitigation 0.1, PEC.prepare).
     """
     whole = sum(exponent(noise[site.ref]) for site in sites)
     most = inf if pec.max_overhead is None else pec.max_overhead
@@ -48,6 +51,8 @@ def cancel(
     else:
         gain = min(1.0, max(0.0, 1 - log(most) / whole))
     cancelled = max(0.0, 1 - gain) * whole
+    if cancelled > EXPONENT_MAX and not refuse:
+        gain, cancelled = 1 - EXPONENT_MAX / whole, EXPONENT_MAX
     if cancelled > EXPONENT_MAX:
         raise InvalidInput(
             f"{where}: to cancel its noise takes e^{cancelled:.0f} times the shots",

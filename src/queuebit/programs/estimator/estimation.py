@@ -7,6 +7,7 @@ round learns the noise of the layers, and the circuits of the second are drawn f
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import ceil, exp
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers import DataBin, PrimitiveResult, PubResult
 from qiskit_ibm_runtime.results import LayerError
 
-from queuebit.devices.protocol import Experiment
+from queuebit.devices.protocol import Experiment, Qpu
 from queuebit.errors import InvalidInput
 from queuebit.programs import limits
 from queuebit.programs.estimator import cancellation, extrapolation
@@ -30,6 +31,8 @@ from queuebit.programs.seeds import Use, generator
 from queuebit.programs.wire import codec
 
 Bits = Sequence[NDArray[np.bool_]]
+
+SHARE_MIN = exp(-cancellation.EXPONENT_MAX)  # then there are as many randomizations as without PEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Job:
     """How bases are changed: `readout.turns_by_u3`."""
     qpy_version: int | None
     """Of circuits in the result; None: there are none."""
+    share: float | None = None
+    """Of the randomizations that PEC asks for by what was learned; None: nothing was, yet."""
 
     def draw(
         self, noise: Noise | None, layers: list[LayerError] | None
@@ -124,6 +129,16 @@ class Job:
         yield from limits.bits((count, shots, circuit.num_clbits) for count, shots, circuit in runs)
         yield from limits.sizes([bodies[-1].what.circuit for bodies in self.bodies])
 
+    def refusal(self, noise: Noise, device: Qpu) -> InvalidInput | None:
+        """Why the circuits cannot run; None if they can."""
+        for broken in self.over_limits(noise):
+            return broken
+        try:
+            device.check(self.outline(noise))
+        except InvalidInput as broken:
+            return broken
+        return None
+
     def _injected(self, number: int, noise: Noise | None) -> tuple[Pub, Sequence[Injection | None]]:
         """A PUB with as many randomizations as it gets, and what is injected per noise factor."""
         pub, bodies = self.pubs[number], self.bodies[number]
@@ -135,9 +150,14 @@ class Job:
         if self.settings.amplified:
             pub = replace(pub, metadata=pub.metadata | {"resilience": told})
             return pub, [Injection(known, factor - 1) for factor in self.settings.factors]
-        found = cancellation.cancel(bodies[0].sites, known, resilience.pec, f"PUB {number}")
-        count = found.randomizations(pub.randomizations)
-        told["pec"] = {"num_randomizations_scaling": found.scaling}
+        found = cancellation.cancel(
+            bodies[0].sites, known, resilience.pec, f"PUB {number}", refuse=self.share is None
+        )
+        scaling = found.scaling
+        if self.share is not None:
+            scaling = max(1.0, scaling * self.share)
+        count = ceil(pub.randomizations * scaling)
+        told["pec"] = {"num_randomizations_scaling": scaling}
         metadata = pub.metadata | {
             "shots": count * pub.shots_each,
             "num_randomizations": count,
@@ -168,13 +188,16 @@ class Learns:
     gates: list[QuantumCircuit]
     """Likewise."""
 
-    def more(self, bits: Bits) -> tuple[list[Experiment], "Done"]:
-        """The second round; InvalidInput if what was learned brings it over a limit."""
+    def more(self, bits: Bits, device: Qpu) -> tuple[list[Experiment], "Done"]:
+        """The second round, of as many randomizations as the limits allow."""
         told = self.learned.noise(bits)
         noise = {key: one.pauli_map for key, one in zip(self.keys, told, strict=True)}
-        for broken in self.job.over_limits(noise):
-            raise broken
-        return self.job.draw(noise, layer_errors.layer_errors(self.gates, told))
+        share = 1.0
+        while refusal := (job := replace(self.job, share=share)).refusal(noise, device):
+            if share < SHARE_MIN:
+                raise refusal
+            share /= 2
+        return job.draw(noise, layer_errors.layer_errors(self.gates, told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
