@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -94,6 +94,7 @@ class Identity:
         self._tenants = tenants
         self._changing = asyncio.Lock()
         self._closing: set[str] = set()
+        self._places: dict[str, int] = {}  # of declared instances, by name
         self._plans = {plan.name: plan for plan in plans}
         self.plans = {plan_id(plan): plan for plan in plans}
         """Every plan by the id that the catalogue knows it by."""
@@ -102,7 +103,8 @@ class Identity:
     async def open(self, declared: Directory) -> None:
         """Take over what the configuration declares; ConfigError if what is kept has no plan."""
         await self._tenants.declare(declared, self.now_ms())
-        self.directory = await self._tenants.read()
+        self._places = {one.name: place for place, one in enumerate(declared.instances.values())}
+        self.directory = await self._read()
         for record in self.directory.instances.values():
             if record.config.plan not in self._plans:
                 raise ConfigError(
@@ -114,20 +116,30 @@ class Identity:
         """Add an instance or a user, under an id that nothing had before; with that id."""
         async with self._changing:
             made = await self._tenants.add(thing, of_thing(thing, "add"))
-            self.directory = await self._tenants.read()
+            self.directory = await self._read()
         return made
 
     async def put(self, thing: Thing) -> None:
         """Change, or add a key or a grant; holds for every request from now on."""
         async with self._changing:
             await self._tenants.put(thing, of_thing(thing, "change" if self._has(thing) else "add"))
-            self.directory = await self._tenants.read()
+            self.directory = await self._read()
 
     async def remove(self, thing: Thing) -> None:
         """Remove, with what hangs on it; holds for every request from now on."""
         async with self._changing:
             await self._tenants.remove(thing, self.now_ms(), of_thing(thing, "remove"))
-            self.directory = await self._tenants.read()
+            self.directory = await self._read()
+
+    async def _read(self) -> Directory:
+        """What is kept: instances in the configuration's order, then by when they were made."""
+        directory = await self._tenants.read()
+        last = len(self._places)
+        instances = sorted(
+            directory.instances.values(),
+            key=lambda one: (self._places.get(one.name, last), one.created_at, one.id),
+        )
+        return replace(directory, instances={one.id: one for one in instances})
 
     def _has(self, thing: Thing) -> bool:
         match thing:
