@@ -15,6 +15,7 @@ size is what makes templates slow; then its templates go to where the layer is o
 It is in the order of the layer's qubits, ascending, as both want it.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -50,6 +51,9 @@ SQUARES_MAX = 4_100_000
 _UNLEARNABLE = (ValueError, QiskitError, BuildError, ParameterError, SamplexError, SynthError)
 
 Bools = NDArray[np.bool_]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +231,10 @@ class _Drawn:
         try:
             maps, _, fit = process_vanilla_result(QuantumProgramResult(data, self.passed))
         except ValueError as error:
+            logger.warning("the noise of a layer cannot be learned: %s", error)
             raise InvalidInput(
-                f"the noise of layer {number} cannot be learned: {error}",
+                f"the noise of layer {number} cannot be learned: it leaves nothing of what was "
+                "measured at these depths.",
                 1208,
                 "Use other qubits, or lesser depths.",
             ) from None
