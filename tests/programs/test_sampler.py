@@ -258,6 +258,7 @@ SPELLINGS = [
     {"execution": {"scheduler_timing": True, "stretch_values": True}},
     {"scheduler_timing": True},
     {"experimental": {"execution": {"scheduler_timing": True}}},
+    {"experimental": {"scheduler_timing": True}},
 ]
 
 

@@ -208,6 +208,11 @@ def inside(tree: Any, *names: str) -> Any:
     return tree
 
 
+def experiment(experimental: Any, name: str) -> bool:
+    """Whether one of `EXECUTION` is on, under `execution` or without that."""
+    return inside(experimental, "execution", name) is True or inside(experimental, name) is True
+
+
 def refused_experiments(
     experimental: dict[str, Any] | None, honoured: Honoured = ()
 ) -> Iterator[str]:
@@ -262,8 +267,11 @@ class SamplerOptions(_Primitive):
     @property
     def timed(self) -> bool:
         """Whether schedules of the circuits are told, wherever that is asked for."""
-        told = inside(self.experimental, "execution", "scheduler_timing")
-        return bool(self.scheduler_timing or self.execution.scheduler_timing or told)
+        return (
+            self.scheduler_timing
+            or self.execution.scheduler_timing
+            or experiment(self.experimental, "scheduler_timing")
+        )
 
     def refused(self) -> Iterator[str]:
         """Names of the options that are set and not honoured."""

@@ -30,6 +30,7 @@ from queuebit.programs.options import (
     SHOTS_MAX,
     Execution,
     Honoured,
+    experiment,
     inside,
     refuse,
     refused_experiments,
@@ -273,7 +274,7 @@ def _check_options(payload: Payload) -> None:
 def _set(payload: Payload, name: str) -> bool:
     """Whether an option is on, where the executor or, in `experimental`, its clients put it."""
     experimental = getattr(payload.options, "experimental", {})
-    return bool(getattr(payload.options, name, False) or inside(experimental, "execution", name))
+    return bool(getattr(payload.options, name, False) or experiment(experimental, name))
 
 
 def _seed(payload: Payload) -> int | None:
