@@ -23,15 +23,14 @@ async def used(store: Store) -> Store:
         workload("batch", 5, jobs_ms=700, created_at=START),
         ended("in it", 6, at=START + 70, usage_ms=700, workload_id="batch"),
         workload("session", 7, mode=Mode.SESSION, active_ms=90_000, created_at=START),
-        ended("bob's", 8, at=START + 80, usage_ms=1),
+        ended("bob's", 8, at=START + 80, usage_ms=1, user="bob"),
         ended("theirs", 9, at=START + 80, usage_ms=2_000, instance="other"),
         ended("deleted", 10, at=START + 80, usage_ms=4_000, started_at=START + 10),
     ]
-    bob = {"bob's"}
     await store.save(
         records,
         [
-            job_details(one.id, user="bob" if one.id in bob else "ada")
+            job_details(one.id)
             if isinstance(one, Job)
             else replace(workload_details(one.id), user="ada")
             for one in records

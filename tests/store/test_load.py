@@ -1,20 +1,37 @@
 """What a store gives a service that starts, of the same suite for every store."""
 
+from typing import Any
+
 import pytest
 from tests.store.records import START, Store, ended, job, job_details, workload, workload_details
 
 from queuebit.core.model import Job, JobStatus, Stage, WorkloadState
+
+ON_THE_QPU: dict[str, Any] = {
+    "status": JobStatus.RUNNING,
+    "stage": Stage.QUANTUM,
+    "started_at": START + 5,
+    "ready_at": START + 7,
+    "quantum_started_at": START + 9,
+}
+
+
+def in_state(state: WorkloadState, at: int) -> dict[str, Any]:
+    """The fields of a workload that was started at `START + 2` and is in `state` since `at`."""
+    transitions = ((WorkloadState.OPEN, START + 1), (state, at))
+    active = {"activated_at": at} if state is WorkloadState.ACTIVE else {}
+    return {"state": state, "started_at": START + 2, "transitions": transitions, **active}
 
 
 async def test_load_gives_what_is_not_over_in_order_of_seq(store: Store):
     await store.save(
         [
             job("queued", 9, created_at=START),
-            job("running", 4, status=JobStatus.RUNNING, stage=Stage.QUANTUM),
+            job("running", 4, **ON_THE_QPU),
             ended("completed", 5, at=START + 50),
             job("cancelled", 6, status=JobStatus.CANCELLED, ended_at=START + 60),
             workload("open", 8),
-            workload("active", 2, state=WorkloadState.ACTIVE),
+            workload("active", 2, **in_state(WorkloadState.ACTIVE, START + 3)),
             workload("closed", 1, state=WorkloadState.CLOSED, closed_at=START + 70),
         ],
         [
@@ -47,10 +64,10 @@ async def test_a_seq_is_never_given_twice(store: Store, last: str):
     ("records", "last"),
     [
         ([job("queued", 1, created_at=START + 1)], START + 1),
-        ([job("running", 1, status=JobStatus.RUNNING, quantum_started_at=START + 9)], START + 9),
+        ([job("running", 1, **ON_THE_QPU)], START + 9),
         ([ended("final", 1, at=START + 90)], START + 90),
         ([workload("open", 1, created_at=START + 1)], START + 1),
-        ([workload("idle", 1, transitions=((WorkloadState.INACTIVE, START + 7),))], START + 7),
+        ([workload("idle", 1, **in_state(WorkloadState.INACTIVE, START + 7))], START + 7),
         ([workload("closed", 1, closed_at=START + 80)], START + 80),
         ([ended("final", 1, at=START + 90), job("queued", 2, created_at=START + 99)], START + 99),
         ([workload("closed", 1, closed_at=START + 80), job("queued", 2)], START + 80),
