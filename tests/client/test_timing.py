@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* class is deprecated as of qiskit-ibm-runtime"),
 ]
 
-SPEED = 100
+SPEED = 40
 SHOTS = 400_000  # about 100 s of a QPU, and a moment of the simulator
 
 
@@ -44,34 +44,36 @@ def stages(job):
     return job.metrics()["queuebit"]["stages"]
 
 
+def instants(job):
+    """When each stage of a job began and ended, as the service recorded it."""
+    return {
+        name: datetime.fromisoformat(at)
+        for name, at in stages(job).items()
+        if name not in ("stage", "runs")
+    }
+
+
 def test_jobs_have_the_qpu_for_their_usage_and_fill_the_lanes_meanwhile(backend, circuit):
+    """By the recorded instants alone: how fast this machine polls decides nothing."""
     sampler = SamplerV2(mode=backend)
     began = time.monotonic()
     jobs = [sampler.run([circuit], shots=SHOTS) for _ in range(3)]
-
-    deadline = time.monotonic() + 20
-    while [stages(job)["stage"] for job in jobs] != ["quantum", "ready", None]:
-        assert time.monotonic() < deadline, [stages(job) for job in jobs]
-        time.sleep(0.02)
-    assert [job.status() for job in jobs] == ["RUNNING", "RUNNING", "QUEUED"]
     estimates_s = [job.usage_estimation["quantum_seconds"] for job in jobs]
     for job in jobs:
         job.result()
-    assert estimates_s == [job.usage() for job in jobs]  # even of the job that was queued
 
-    spans = []
-    for job in jobs:
-        told, usage_s = stages(job), job.usage()
-        start, end = (
-            datetime.fromisoformat(told[f"quantum_{key}"]) for key in ("started", "ended")
-        )
-        assert usage_s > 90
-        assert (end - start).total_seconds() >= usage_s
-        assert (end - start).total_seconds() < 1.5 * usage_s
+    assert estimates_s == [job.usage() for job in jobs]
+    first, second, third = map(instants, jobs)
+    for job, at in zip(jobs, (first, second, third), strict=True):
+        assert job.usage() > 90
+        assert (at["quantum_ended"] - at["quantum_started"]).total_seconds() >= job.usage()
         assert job.metrics()["queuebit"]["workers"]["timing"] == "real"
-        assert job.metrics()["queuebit"]["workers"]["qpu_ms"] == 1_000 * usage_s
-        spans.append((start, end))
-    assert all(then[1] <= now[0] for then, now in pairwise(spans))
+        assert job.metrics()["queuebit"]["workers"]["qpu_ms"] == 1_000 * job.usage()
+    # Two lanes: the second job was prepared while the first had the QPU, the third waited.
+    assert second["prepare_started"] < first["quantum_ended"]
+    assert first["quantum_ended"] <= third["prepare_started"]
+    for before, after in pairwise((first, second, third)):
+        assert before["quantum_ended"] <= after["quantum_started"]
     assert time.monotonic() - began >= sum(job.usage() for job in jobs) / SPEED
 
 
