@@ -29,7 +29,7 @@ async def varied(store: Store) -> Store:
         job("in it", 2, workload_id="open"),
         job("queued", 3),
         workload("idle", 4, state=WorkloadState.INACTIVE, backend="fake_fez", **SESSION),
-        job("running", 5, status=JobStatus.RUNNING),
+        job("running", 5, status=JobStatus.RUNNING, user="bob"),
         workload("active", 6, state=WorkloadState.ACTIVE, **SESSION),
         ended("done", 7, at=START + 50),
         workload("closed", 8, closed_at=START + 50, **CLOSED),
@@ -46,13 +46,12 @@ async def varied(store: Store) -> Store:
         "failed": ("X",),
         "theirs": ("x",),
     }
-    bob = {"running", "closed"}
     await store.save(
         records,
         [
-            job_details(one.id, tags=tags.get(one.id, ()), user="bob" if one.id in bob else "ada")
+            job_details(one.id, tags=tags.get(one.id, ()))
             if isinstance(one, Job)
-            else replace(workload_details(one.id), user="bob" if one.id in bob else "ada")
+            else replace(workload_details(one.id), user="bob" if one.id == "closed" else "ada")
             for one in records
         ],
     )
@@ -166,7 +165,7 @@ async def test_any_query_has_the_answer_that_the_fake_gives(database: Database):
     rng = random.Random(5)
     records = [any_record(rng, seq) for seq in range(1, 120)]
     details = [
-        job_details(one.id, tags=tuple(rng.sample("abc", rng.randrange(3))), user=rng.choice("xy"))
+        job_details(one.id, tags=tuple(rng.sample("abc", rng.randrange(3))))
         if isinstance(one, Job)
         else workload_details(one.id)
         for one in records
@@ -204,7 +203,7 @@ def any_record(rng: random.Random, seq: int):
         )
     status = rng.choice(list(JobStatus))
     over = {"ended_at": START + 99} if status in FINAL else {}
-    return job(f"j{seq}", seq, status=status, **over, **common)
+    return job(f"j{seq}", seq, status=status, user=rng.choice("xy"), **over, **common)
 
 
 def any_query(rng: random.Random) -> WorkloadQuery:
