@@ -138,9 +138,8 @@ def test_a_mitigated_estimator_body_runs(name, client, golden, run_bytes, torino
     assert 0.4 < pub.data.evs[1, 0] < 1.4
     # What IBM's schema of results knows.
     PubResultResilienceMetadataModel.model_validate(pub.metadata["resilience"], extra="forbid")
-    PrimitiveResultResilienceMetadataModel.model_validate(
-        result.metadata["resilience"], extra="forbid"
-    )
+    raw = json.loads(text)["__value__"]["metadata"]["resilience"]
+    PrimitiveResultResilienceMetadataModel.model_validate(raw, extra="forbid")
 
 
 def test_the_result_prints_as_the_guide_prints_result1(golden, run_bytes, torino):
