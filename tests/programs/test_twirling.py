@@ -408,3 +408,83 @@ def test_a_twirled_clifford_circuit_stays_one_for_the_executor(torino):
     measured = program.quantum("executor", prepared.work, torino)
 
     assert "stabilizer" in measured.metrics["method"]
+
+
+def waiting(device, unit: int) -> QuantumCircuit:
+    """An excited qubit that waits for `unit` times a parameter, and twice that and 16 dt."""
+    spans = ParameterVector("p", 2)  # named as samplomatic names its own
+    circuit = QuantumCircuit(device.num_qubits, 2)
+    circuit.x([0, 1])
+    circuit.cx(0, 1)
+    circuit.x(1)
+    circuit.delay(unit * spans[1], 0, "dt")
+    circuit.rz(spans[0], 0)
+    circuit.cx(0, 1)
+    circuit.cx(0, 1)
+    circuit.delay(2 * unit * spans[1] + 16, 1, "dt")
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def test_swept_delays_keep_their_lengths_between_twirled_gates(manila):
+    circuit = waiting(manila, 80)
+    rows = np.array([[0.5, 3.0], [0.1, 0.0], [0.2, 1000.0]])
+    for measures in (False, True):
+        twirled = twirl(circuit, Twirling(), manila, gates=True, measures=measures)
+        values = twirled.draw(rows, 4, np.random.default_rng(3)).values
+        for row, randomizations in zip(rows, values, strict=True):
+            for one in randomizations:
+                bound = twirled.circuit.assign_parameters(one)
+                lengths = [one.params[0] for one in bound.data if one.name == "delay"]
+                assert lengths == [80 * row[1], 160 * row[1] + 16]
+        draws = twirled.draw(rows[:1], 1, np.random.default_rng(3))
+        twice = twirled.draw(rows[:1], 1, np.random.default_rng(3))
+        assert np.array_equal(draws.values, twice.values)
+
+
+@pytest.mark.parametrize("options", [GATES, BOTH])
+def test_a_twirled_qubit_decays_for_as_long_as_its_delay_says(run, manila, options):
+    circuit = waiting(manila, 1)
+    t1, _ = manila.noise.coherence(0)
+    rows = [
+        [0.0, 0.0],
+        [0.0, 16 * round(t1 / manila.dt / 16)],
+        [0.0, 160 * round(t1 / manila.dt / 16)],
+    ]
+    (result,) = run("sampler", manila, [[circuit, rows, 4000]], options | SEED)
+    ones = result.data.c.to_bool_array("little")[..., 0].mean(axis=1)
+
+    # In half of the randomizations it waits as |0>.
+    assert ones == pytest.approx([1, (1 + np.exp(-1)) / 2, 1 / 2], abs=0.08)
+
+
+def test_an_estimator_that_twirls_gates_waits_as_long_as_a_delay_says(run, perfect):
+    """Seen in its circuits: a perfect device's qubits do not decay."""
+    seen = []
+    sample = perfect.sample
+
+    def recording(experiments, **others):
+        seen.extend(experiments)
+        return sample(experiments, **others)
+
+    perfect.sample = recording
+    try:
+        pub = [waiting(perfect, 80).remove_final_measurements(inplace=False), "IIIIZ", [[0.1, 7.0]]]
+        run(
+            "estimator",
+            perfect,
+            [pub],
+            {"seed_estimator": 1, "default_shots": 64},
+            resilience_level=2,
+        )
+    finally:
+        del perfect.sample
+    lengths = {
+        one.params[0]
+        for experiment in seen
+        for values in experiment.values
+        for one in experiment.circuit.assign_parameters(values).data
+        if one.name == "delay"
+    }
+
+    assert lengths == {560, 1136}

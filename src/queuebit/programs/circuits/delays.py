@@ -1,9 +1,9 @@
 """Delays in dt, the backend's unit of time: the only unit that programs and devices get."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import CircuitInstruction, Delay, ParameterExpression
+from qiskit.circuit import CircuitInstruction, Delay, Parameter, ParameterExpression
 
 from queuebit.devices.classical import delay_s, unit_s
 from queuebit.errors import InvalidInput
@@ -44,6 +44,32 @@ def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
         return Delay(round(length), "dt")
 
     return _changed(circuit, lambda one: bool(one.operation.unit != "dt"), rounded)
+
+
+def set_aside(circuit: QuantumCircuit) -> tuple[QuantumCircuit, dict[int, ParameterExpression]]:
+    """`circuit` with numbers in the place of delays that are parameters, and these by number.
+
+    No other delay of the circuit has such a number. All are in dt.
+    """
+    lengths = [one.params[0] for one in circuit.data if one.name == "delay"]
+    first = 1 + max((one for one in lengths if isinstance(one, int)), default=0)
+    aside: dict[int, ParameterExpression] = {}
+
+    def numbered(one: CircuitInstruction) -> Delay:
+        number = first + len(aside)
+        aside[number] = one.params[0]
+        return Delay(number, "dt")
+
+    return _changed(circuit, _is_parameter, numbered), aside
+
+
+def put_back(circuit: QuantumCircuit, delays: Mapping[int, Parameter]) -> QuantumCircuit:
+    """`circuit` with these delays in the place of their numbers."""
+    return _changed(
+        circuit,
+        lambda one: one.params[0] in delays,
+        lambda one: Delay(delays[one.params[0]], "dt"),
+    )
 
 
 def _is_parameter(one: CircuitInstruction) -> bool:

@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import BoxOp, CircuitInstruction, Qubit
+from qiskit.circuit import BoxOp, CircuitInstruction, Parameter, ParameterExpression, Qubit
 from qiskit.exceptions import QiskitError
 from samplomatic import Twirl, build
 from samplomatic.exceptions import BuildError, SamplexError
 from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 
+from queuebit.devices.angles import at_rows
 from queuebit.devices.protocol import Qpu
 from queuebit.devices.reading import is_dynamic
 from queuebit.errors import InvalidInput
 from queuebit.programs.circuits.compact import compact, spread, used_qubits
+from queuebit.programs.circuits.delays import put_back, set_aside
 from queuebit.programs.circuits.flipping import Flipped, flip
 from queuebit.programs.options import Twirling
 
@@ -56,10 +58,14 @@ class TwirledGates:
     samplex: Samplex
     qubits: list[int]
     """The device's qubits that the samplex's 0, 1, ... stand for."""
-    columns: list[int]
-    """Per parameter of the samplex, its column in the rows of the user's values."""
     boxed: QuantumCircuit
     """What the template was built of: `qubits`, with a box around each layer."""
+    places: dict[Parameter, int]
+    """Of the user's parameters in a row of values."""
+    delays: list[ParameterExpression]
+    """Those that are parameters of the user's: samplomatic draws no values for them."""
+    order: list[int]
+    """Per parameter of the template, its column in [the samplex's values, the delays' lengths]."""
 
     def draw(
         self,
@@ -75,10 +81,11 @@ class TwirledGates:
         the randomizations; rows without parameters are drawn all at once.
         """
         count = len(rows)
-        if self.columns:
+        if self.samplex.parameters:
+            columns = [self.places[parameter] for parameter in self.samplex.parameters]
             drawn = [
                 self._sample({VALUES: row, **inputs}, randomizations, rng)
-                for row in rows[:, self.columns]
+                for row in rows[:, columns]
             ]
         else:
             drawn = [self._sample(inputs, count * randomizations, rng)]
@@ -88,7 +95,14 @@ class TwirledGates:
             )
             for name in drawn[0]
         }
-        return told.pop(VALUES, np.zeros((count, randomizations, 0))), told
+        values = told.pop(VALUES, np.zeros((count, randomizations, 0)))
+        if self.delays:
+            lengths = np.stack([at_rows(one, self.places, rows) for one in self.delays], axis=-1)
+            each = np.broadcast_to(
+                lengths[:, np.newaxis], (count, randomizations, len(self.delays))
+            )
+            values = np.concatenate([values, each], axis=-1)[..., self.order]
+        return values, told
 
     def _sample(
         self, inputs: dict[str, Any], randomizations: int, rng: np.random.Generator
@@ -154,19 +168,27 @@ def twirl_gates(
         twirling_strategy=options.strategy.replace("-", "_"),
         **boxing,
     )
+    numbered, aside = set_aside(compact(circuit, qubits))
     try:
-        boxed = manager.run(_dressed(compact(circuit, qubits)))
+        boxed = manager.run(_dressed(numbered))
         template, samplex = build(boxed)
     except (QiskitError, BuildError, SamplexError) as error:
         logger.warning("a circuit's gates cannot be twirled: %s", error)
         raise InvalidInput("the circuit's gates cannot be twirled.", 1208, OFF) from None
-    order = {parameter: column for column, parameter in enumerate(circuit.parameters)}
+    drawn = list(template.parameters)
+    # Longer than any name that is there, and so new ones.
+    free = max((parameter.name for parameter in drawn), key=len, default="") + "_"
+    lengths = {number: Parameter(f"{free}{at}") for at, number in enumerate(aside)}
+    template = put_back(template, lengths)
+    order = {parameter: column for column, parameter in enumerate([*drawn, *lengths.values()])}
     return TwirledGates(
         spread(template, qubits, circuit),
         samplex,
         qubits,
-        [order[parameter] for parameter in samplex.parameters],
         boxed,
+        {parameter: column for column, parameter in enumerate(circuit.parameters)},
+        list(aside.values()),
+        [order[parameter] for parameter in template.parameters],
     )
 
 
