@@ -49,6 +49,11 @@ class SimulatedEngine:
         while True:
             await self._weather.wait("stage")
             # A job may be deleted before the command to stop it: its end was saved a moment ago.
+            if task.stage is not None and self._weather.strikes("stage is held"):
+                self._weather.begun.discard(replace(task, calibrated=None))
+                if self._is_working(task):
+                    self._scripted.end(task.job_id, Outcome(held="no room"))
+                return
             deleted = task.stage is not None and not self._payloads.names(task.job_id)
             outcome = GONE if deleted else self._outcome(task)
             dies = self._weather.strikes("worker dies")

@@ -7,6 +7,7 @@ What is real: driver, runner, scheduler. What stands in: the store and its fault
 import asyncio
 import contextlib
 import contextvars
+import errno
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -44,7 +45,9 @@ class ProcessStore:
         self._disk = disk
         self._process = process
         self._weather = weather
-        self.under_way: set[asyncio.Task[Any]] = set()
+        self._is_made = False
+        """A save was made whose commit seemed to fail."""
+        self.under_way: dict[asyncio.Task[Any], None] = {}  # in their order, for every process
 
     async def save(
         self,
@@ -78,18 +81,28 @@ class ProcessStore:
         self._live()
         if self._weather.strikes("save fails"):
             raise DiskFull
+        if self._weather.strikes("disk is full for a while"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if self._is_made:  # as the numbers of saves tell (store/lead.py)
+            self._is_made = False
+            return
         await self._disk.save(records, details, charges=charges)
         if self._weather.strikes("save fails after all"):
             raise DiskFull
         if self._weather.strikes("dies after save"):
             assert isinstance(self._process, ServiceProcess)
             self._process.kill()
+        if self._weather.strikes("commit is unsure"):
+            self._is_made = True
+            raise ConnectionResetError
         await self._weather.wait("disk")
         self._live()
 
     async def _add_metrics(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         await self._weather.wait("disk")
         self._live()
+        if self._weather.strikes("disk is full for a while"):
+            raise OSError(errno.ENOSPC, "No space left on device")
         await self._disk.add_metrics(job_id, metrics)
         await self._weather.wait("disk")
 
@@ -102,14 +115,14 @@ class ProcessStore:
     async def _to_its_end(self, call: Coroutine[Any, Any, None]) -> None:
         """As `Database` does: whoever gives up waiting, the transaction goes on."""
         task = asyncio.create_task(call)
-        self.under_way.add(task)
+        self.under_way[task] = None
         task.add_done_callback(self._over)
         await asyncio.shield(task)
 
     def _over(self, task: asyncio.Task[Any]) -> None:
-        self.under_way.discard(task)
+        self.under_way.pop(task, None)
         error = None if task.cancelled() else task.exception()
-        if not isinstance(error, DiskFull):
+        if not isinstance(error, DiskFull | OSError):
             self._weather.watch(task)
 
     def _live(self) -> None:
@@ -144,7 +157,7 @@ class ServiceProcess(Process):
         """Return when the process has ended in one of the ways in which it may."""
         await asyncio.wait({self._main})
         self._answers = False
-        left = {*self._requests, *self.store.under_way}
+        left = [*self._requests, *self.store.under_way]
         if self.dead:
             for task in left:
                 task.cancel()

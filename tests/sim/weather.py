@@ -11,6 +11,9 @@ from queuebit.engines.task import Task
 CHANCES = {
     "save fails": (0, 0, 0.01, 0.05),
     "save fails after all": (0, 0, 0.01, 0.05),
+    "disk is full for a while": (0, 0, 0.01, 0.2),
+    "commit is unsure": (0, 0, 0.01, 0.1),
+    "stage is held": (0, 0, 0.05, 0.2),
     "dies after save": (0, 0, 0.01, 0.05),
     "worker dies": (0, 0, 0.05, 0.3),
     "stage fails": (0, 0.02, 0.1),

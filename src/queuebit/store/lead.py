@@ -58,7 +58,8 @@ class Lead:
         """Let nobody else lead this database; ConfigError, naming who does."""
         url = self._writer.url
         if url.get_backend_name() != "sqlite":
-            sa.event.listen(self._writer.sync_engine, "connect", _lock_connection)
+            if not sa.event.contains(self._writer.sync_engine, "connect", _lock_connection):
+                sa.event.listen(self._writer.sync_engine, "connect", _lock_connection)
             await self._writer.dispose()  # the next connection has the lock
             for pause_s in _PAUSES_S:
                 with suppress(_Locked):
@@ -68,6 +69,7 @@ class Lead:
             sa.event.remove(self._writer.sync_engine, "connect", _lock_connection)
             raise ConfigError(await self._in_use())
         assert url.database is not None
+        self.release()
         self._file = _open_lock(url.database)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
