@@ -138,6 +138,8 @@ class PlanConfig(_Frozen):
     """Most QPU time in the window that faults of the service waste and nobody is charged for."""
     pending_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance queued or running at once; None: no limit."""
+    open_sessions_max: int | None = Field(default=200, ge=1)
+    """Most batches and sessions of one instance that are open at once; None: no limit."""
     kept_jobs_max: int | None = Field(default=None, ge=1)
     """Most jobs of one instance that are kept, ended ones included; None: no limit."""
     storage_mb: int | None = Field(default=None, ge=1)

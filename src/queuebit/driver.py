@@ -156,6 +156,11 @@ class Driver:
         """What a user may still use of an instance with a hard budget; None: it has none."""
         return self._scheduler.ledger.budget(instance, user)
 
+    def open_sessions(self, instance: str) -> int:
+        """How many batches and sessions of an instance are not closed."""
+        workloads = self._scheduler.workloads.values()
+        return sum(workload.instance == instance for workload in workloads)
+
     def calibrated(self, backend: str) -> Calibrated | None:
         """How the latest calibration left a backend; None: none yet."""
         return self._scheduler.index.states[backend].calibrated

@@ -263,3 +263,20 @@ async def test_a_plan_says_whether_an_idle_batch_ends(api: Api, instance: str, s
     told = (await api.ask("GET", f"/sessions/{session_id}", **at)).json()
 
     assert (told["state"], told["state_reason"]) == (state, "interactive_ttl_reached")
+
+
+async def test_an_instance_has_as_many_open_sessions_as_its_plan_allows(api: Api, monkeypatch):
+    """Each open one costs every decision a little, whoever it belongs to."""
+    plans = api.parts.identity._plans
+    for name, plan in list(plans.items()):
+        monkeypatch.setitem(plans, name, plan.model_copy(update={"open_sessions_max": 2}))
+    body = {"mode": "batch", "backend": "fake_manila"}
+    first = (await api.ask("POST", "/sessions", json=body)).json()["id"]
+    assert (await api.ask("POST", "/sessions", json=body)).status_code == 200
+
+    answer = await api.ask("POST", "/sessions", json=body)
+
+    assert (answer.status_code, one(answer)["code"]) == (400, 3458)
+    assert "has 2 open batches and sessions; its limit is 2" in one(answer)["message"]
+    await api.ask("DELETE", f"/sessions/{first}/close")
+    assert (await api.ask("POST", "/sessions", json=body)).status_code == 200

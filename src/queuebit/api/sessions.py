@@ -7,7 +7,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field, StrictBool
 
 from queuebit.api.parts import AnyCall, Call, answer, nothing
-from queuebit.api.problems import INVALID_REQUEST, NO_SESSIONS, NOT_FOUND, SESSION_CLOSED
+from queuebit.api.problems import (
+    INVALID_REQUEST,
+    NO_SESSIONS,
+    NOT_FOUND,
+    PENDING_LIMIT,
+    SESSION_CLOSED,
+)
 from queuebit.api.text import Text
 from queuebit.api.times import wire_time, wire_time_or_none
 from queuebit.config import MockConfig
@@ -82,11 +88,25 @@ async def open_session(call: AnyCall, wish: SessionRequest) -> Response:
     """Open a session or a batch."""
     parts = call.parts
     event = _opened(call, wish)
+    _check_open(call)
     details = WorkloadDetails(id=event.workload_id, user=call.user.id)
     step = await parts.send(event, details)
     record = step.changed[event.workload_id]
     assert isinstance(record, Workload)
     return _answer(call, StoredWorkload(record=record, details=details))
+
+
+def _check_open(call: Call) -> None:
+    """Refuse one more than may be open: each costs every decision a little."""
+    most = call.plan.open_sessions_max
+    present = call.parts.driver.open_sessions(call.instance.id)
+    if most is not None and present >= most:
+        raise InvalidInput(
+            f"Instance {call.instance.name} has {present} open batches and sessions; "
+            f"its limit is {most}.",
+            PENDING_LIMIT,
+            "Close some of them.",
+        )
 
 
 @router.get("/sessions/{session_id}", response_model=SessionAnswer)
