@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from qiskit.circuit.classical import types
+from qiskit.circuit.classical import expr, types
 
 from queuebit.config import BackendConfig
 from queuebit.devices.device import Device, Experiment
@@ -231,3 +231,12 @@ def test_more_bits_than_fit_into_memory_are_refused():
     with pytest.raises(InvalidInput, match=r"1\.33e\+09 measured bits need .* GiB of memory") as no:
         small.check([experiment(circuit, 10_000_000)])
     assert no.value.code == 3248
+
+
+def test_a_part_of_classical_bits_alone_runs_by_any_method(torino, monkeypatch):
+    monkeypatch.setattr("queuebit.devices.planning.EXACT_PATIENCE_S", -1.0)
+    circuit = QuantumCircuit(1, 2)
+    circuit.store(circuit.clbits[1], expr.lift(True))
+    bits = torino.sample([experiment(circuit, 20)], seed=1).bits[0][0]
+
+    assert bits.tolist() == [[False, True]] * 20

@@ -189,7 +189,7 @@ def _stabilizer(task: Task, rows: NDArray[np.intp], limits: Limits) -> Plan | No
         count * TABLEAU_S + shots * (count * FRAME_S + measured * FLIP_S)
     )
     fixed = count * (TEXT_BYTES + len(rows))
-    each = measured * FRAME_BYTES + len(part.qubits)
+    each = max(1, measured * FRAME_BYTES + len(part.qubits))  # a part may have bits alone
     at_once = min(shots, FRAMES_MAX, (limits.memory_bytes - fixed) // each)
     if not len(rows) or at_once < 1 or seconds > limits.seconds:
         return None
