@@ -206,7 +206,7 @@ def unscheduled() -> QuantumCircuit:
         (
             unscheduled(),
             [16.0],
-            "PUB 1: Dynamical decoupling cannot schedule the delay of d, whose length is no",
+            "PUB 1: Dynamical decoupling cannot schedule a delay that is a parameter",
         ),
     ],
 )

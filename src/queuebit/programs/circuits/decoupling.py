@@ -72,8 +72,8 @@ def decouple(circuit: QuantumCircuit, options: DynamicalDecoupling, device: Qpu)
     for one in circuit.data:
         if one.name == "delay" and not isinstance(one.params[0], int | float):
             raise InvalidInput(
-                f"Dynamical decoupling cannot schedule the delay of {one.params[0]}, whose length "
-                "is not a number.",
+                "Dynamical decoupling cannot schedule a delay that is a parameter: its length "
+                "is not known.",
                 1208,
                 "Give delays as numbers, or set dynamical_decoupling.enable to false.",
             )
