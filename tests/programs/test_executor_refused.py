@@ -5,10 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ibm_quantum_schemas.executor import version_2_0
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit_ibm_runtime import QuantumProgram
+from samplomatic import build
+from samplomatic.transpiler import generate_boxing_pass_manager
 from tests.programs.quantum_programs import body, mixed
 
 from queuebit.errors import InvalidInput, NotFound
@@ -43,6 +47,23 @@ def test_what_cannot_stand_is_refused_by_name(change, told, perfect):
         params[name] = params[name] | value if isinstance(value, dict) else value
 
     assert told in refusal(params, perfect)
+
+
+def test_a_samplex_that_leaves_values_open_is_refused(perfect):
+    """samplomatic draws none for a delay that is a parameter: it would be what lies in memory."""
+    circuit = QuantumCircuit(5, 1)
+    circuit.cx(0, 1)
+    circuit.delay(Parameter("span"), 0, "dt")
+    circuit.rz(Parameter("a"), 0)
+    circuit.cx(0, 1)
+    circuit.measure(0, 0)
+    template, samplex = build(generate_boxing_pass_manager().run(circuit))
+    values = {"parameter_values": np.zeros((1, samplex.num_parameters))}
+    made = QuantumProgram(shots=10)
+    made.append_samplex_item(template, samplex=samplex, samplex_arguments=values, shape=(4, 1))
+
+    told = "item 0: its samplex draws no value for 1 of its circuit's parameters"
+    assert refusal(body(made), perfect) == told
 
 
 def test_refusals_name_the_item(perfect):

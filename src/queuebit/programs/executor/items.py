@@ -76,6 +76,12 @@ def read(circuit: QuantumCircuit, model: Any) -> Item:
             f"{circuit.num_parameters} parameters",
             1208,
         )
+    if undrawn := samplexes.num_undrawn(samplex):
+        raise InvalidInput(
+            f"its samplex draws no value for {undrawn} of its circuit's parameters",
+            1208,
+            "Give delays as numbers: a samplex draws none for delays that are parameters.",
+        )
     names = {register.name for register in circuit.cregs}
     if clash := names & {spec.name for spec in samplex.outputs().specs}:
         raise InvalidInput(f"{min(clash)!r} is a register, and an output of its samplex", 1208)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from samplomatic.samplex import Samplex
+from samplomatic.samplex.nodes import CollectTemplateValues
 from samplomatic.serialization import samplex_from_json
 from samplomatic.tensor_interface import TensorInterface, TensorSpecification
 
@@ -145,6 +146,18 @@ def num_values(samplex: Samplex) -> int:
     """How many parameters of a circuit it draws values for."""
     specs = {spec.name: spec for spec in samplex.outputs().specs}
     return int(specs[VALUES].shape[-1]) if VALUES in specs else 0
+
+
+def num_undrawn(samplex: Samplex) -> int:
+    """How many of these it draws no value for, so that they would be whatever lies in memory.
+
+    samplomatic 0.21 makes such samplexes of circuits with delays that are parameters.
+    """
+    drawn = set(samplex.passthrough_params[0].tolist())
+    for node in samplex.graph.nodes():
+        if isinstance(node, CollectTemplateValues) and VALUES in node.outputs_to():
+            drawn.update(node.template_idxs.ravel().tolist())
+    return len(set(range(num_values(samplex))) - drawn)
 
 
 class _Look:
