@@ -29,6 +29,10 @@ def test_room_is_reserved_until_it_is_needed(tmp_path: Path, disk):
     assert (tmp_path / "reserve").stat().st_blocks * 512 >= 8 * MB
     assert reserve.has_room_for(492 * MB)
     assert not reserve.has_room_for(493 * MB)
+    disk.free = 9 * MB
+    assert reserve.has_room_for(0)
+    disk.free = 8 * MB
+    assert not reserve.has_room_for(0)
 
     reserve.give_up()
     assert not reserve.has_room_for(0)
@@ -42,12 +46,13 @@ def test_a_small_disk_has_a_small_reserve(tmp_path: Path, disk):
     assert Reserve(tmp_path, 900 * MB).size == 50 * MB
 
 
-def test_without_a_reserve_the_disk_is_not_looked_at(tmp_path: Path, disk):
-    disk.free = 0
+def test_without_a_reserve_a_job_has_to_fit(tmp_path: Path, disk):
+    disk.free = 10 * MB
     reserve = Reserve(tmp_path, 0)
 
     assert reserve.keep()
     assert reserve.has_room_for(10 * MB)
+    assert not reserve.has_room_for(11 * MB)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import time
 from typing import Literal
 
@@ -41,11 +40,10 @@ class Storage:
     async def _look(
         self, database: Database, config: Config, reserve: Reserve | None
     ) -> Reason | None:
-        free = await asyncio.to_thread(lambda: shutil.disk_usage(config.data).free)
-        size = config.max_body_mb * 2**20
-        has_room = reserve is None or await asyncio.to_thread(reserve.has_room_for, size)
-        if free < size or not has_room:  # the next job may not fit
-            log.error("disk is full", extra={"free_mb": free // 2**20})
+        disk = reserve or Reserve(config.data, 0)
+        size = 0 if reserve is not None else config.max_body_mb * 2**20
+        if not await asyncio.to_thread(disk.has_room_for, size):  # as new jobs are refused
+            log.error("disk is full", extra={"free_mb": disk.free // 2**20})
             return "disk"
         if self._writing is None:
             self._writing = asyncio.create_task(database.audit.check())

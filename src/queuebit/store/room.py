@@ -35,9 +35,10 @@ class Reserve:
         return disk.f_bavail * disk.f_frsize
 
     def has_room_for(self, size: int) -> bool:
-        """Whether `size` bytes of a new job leave as much again as is reserved."""
+        """Whether a new job of `size` bytes leaves as much again as is reserved, and a little."""
         wanted = self.size
-        return not wanted or (self.is_there and self.free >= wanted + size)
+        has_reserve = not wanted or self.is_there
+        return has_reserve and self.free >= wanted + max(size, NEEDED_BYTES)
 
     @property
     def is_there(self) -> bool:
