@@ -113,7 +113,8 @@ class Small:
             rows = [
                 (name, database.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall())
                 for (name,) in sorted(names.fetchall())
-                if name != "audit" and not name.startswith("sqlite_")  # that notes refusals
+                # "audit" notes refusals, and "service" counts saves.
+                if name not in ("audit", "service") and not name.startswith("sqlite_")
             ]
         folder = self.config.data / "payloads"
         files = [

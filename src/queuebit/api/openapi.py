@@ -13,7 +13,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from queuebit.api.parts import AnyAdmin, AnyCall, AnyUser
+from queuebit.api.parts import AnyAdmin, AnyCall, AnyKey, AnyUser
 from queuebit.api.platform import KEY_GRANT, IamProblem
 from queuebit.api.problems import Problem
 
@@ -22,7 +22,9 @@ Operation = tuple[str, str]
 """Method and path without /api/v1."""
 
 _REF = "#/components/schemas/{model}"
-_ADMIN, _CALL, _USER = (get_args(kind)[1].dependency for kind in (AnyAdmin, AnyCall, AnyUser))
+_ADMIN, _CALL, _KEY, _USER = (
+    get_args(kind)[1].dependency for kind in (AnyAdmin, AnyCall, AnyKey, AnyUser)
+)
 
 _WHY = {
     400: "A value breaks a rule; the message names both",
@@ -255,6 +257,6 @@ def _security(calls: set[Any]) -> list[dict[str, list[str]]]:
 def _calls(dependant: Dependant) -> Iterator[Any]:
     """Which of our ways to know the caller it depends on."""
     for one in dependant.dependencies:
-        if one.call in (_ADMIN, _CALL, _USER):
+        if one.call in (_ADMIN, _CALL, _KEY, _USER):
             yield one.call
         yield from _calls(one)
