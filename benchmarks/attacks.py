@@ -15,6 +15,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -36,6 +37,7 @@ BELL = (
     "c[0] = measure $0; c[1] = measure $1;"
 )
 HONEST, ATTACKER = "honest-key-0123456789abcdef", "attacker-key-0123456789abcdef"
+_under_way: Any = None  # of the attacker's process: an event
 FINAL = {"Completed", "Failed", "Cancelled"}
 
 
@@ -70,11 +72,15 @@ def job(circuit: Any, **more: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def again_and_again(attack: Callable[[], None]) -> None:
-    """For ever; whatever the service does to the attacker."""
+def again_and_again(attack: Callable[[], None], rounds: int = 3) -> None:
+    """For ever, whatever the service does to the attacker; it is under way after some rounds."""
+    number = 0
     while True:
         with contextlib.suppress(OSError):
             attack()
+        number += 1
+        if number == rounds:
+            _under_way.set()
 
 
 def silent(target: Target) -> None:
@@ -87,7 +93,7 @@ def silent(target: Target) -> None:
             held.pop(0).close()
         time.sleep(0.002)
 
-    again_and_again(attack)
+    again_and_again(attack, rounds=800)
 
 
 def half_heads(target: Target) -> None:
@@ -104,7 +110,7 @@ def half_heads(target: Target) -> None:
             held.append(one)
         time.sleep(0.002)
 
-    again_and_again(attack)
+    again_and_again(attack, rounds=800)
 
 
 def trailers(target: Target) -> None:
@@ -209,7 +215,7 @@ def announcements(target: Target) -> None:
     def attack() -> None:
         nonlocal number
         with target.connect() as connection:
-            while True:
+            for _ in range(200):
                 number += 1
                 header = (
                     f"X-Qx-Client-Application: qiskit_ibm_runtime-0.51.0.{number} {'x' * 60_000}"
@@ -271,8 +277,8 @@ def settings(port: int, folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def service() -> Iterator[tuple[int, int]]:
-    """A service of its own; its port and process."""
+def service(descriptors: int = 1_024) -> Iterator[tuple[int, int]]:
+    """A service of its own, that may open so many files; its port and process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -283,6 +289,8 @@ def service() -> Iterator[tuple[int, int]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        limits = (descriptors // 2, descriptors)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)  # before it looks
         try:
             while True:
                 with contextlib.suppress(httpx.HTTPError):
@@ -302,6 +310,7 @@ class Honest:
     def __init__(self, port: int, crn: str) -> None:
         self._url = f"http://127.0.0.1:{port}/api/v1"
         self._headers = {"Authorization": f"apikey {HONEST}", "Service-CRN": crn}
+        self._http = self._connect()
         self.posts: list[float] = []
         self.lists: list[float] = []
         self.results: list[float] = []
@@ -310,14 +319,26 @@ class Honest:
     def work(self, seconds: float) -> None:
         """Run jobs one after the other, as the client does: a connection that is kept."""
         until = time.monotonic() + seconds
-        http = httpx.Client(headers=self._headers, timeout=120)
         while time.monotonic() < until:
+            self.run(1)
+
+    def run(self, jobs: int) -> None:
+        """Run so many jobs, each of which may fail."""
+        for _ in range(jobs):
             try:
-                self._job(http)
+                self._job(self._http)
             except (httpx.HTTPError, ValueError, KeyError) as error:
                 self.failures.append(repr(error)[:100])
-                http = httpx.Client(headers=self._headers, timeout=120)
+                self.close()
+                self._http = self._connect()
                 time.sleep(0.1)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def _connect(self) -> httpx.Client:
+        return httpx.Client(headers=self._headers, timeout=120)
 
     def _job(self, http: httpx.Client) -> None:
         began = time.perf_counter()
@@ -345,22 +366,45 @@ class Honest:
         return f"{'  '.join(cells)}  {len(self.results):5} {len(self.failures):5} {memory_mb:6.0f}"
 
 
-def measured(port: int, pid: int, crns: dict[str, str], attack: str | None, seconds: float) -> None:
-    """Print a row."""
-    honest, attacker = Honest(port, crns["honest"]), None
-    if attack is not None:
-        target = Target(port, crns["attacker"])
-        context = multiprocessing.get_context("spawn")
-        attacker = context.Process(target=ATTACKS[attack], args=(target,), daemon=True)
-        attacker.start()
-        time.sleep(8 if attack == "million_instructions" else 3)
+def _attack(name: str, target: Target, under_way: Any) -> None:
+    global _under_way  # noqa: PLW0603 - of this process, which does nothing else
+    _under_way = under_way
+    ATTACKS[name](target)
+
+
+@contextlib.contextmanager
+def attacked(target: Target, attack: str | None) -> Iterator[None]:
+    """Under attack by another process; None: not."""
+    if attack is None:
+        yield
+        return
+    context = multiprocessing.get_context("spawn")
+    under_way = context.Event()
+    attacker = context.Process(target=_attack, args=(attack, target, under_way), daemon=True)
+    attacker.start()
     try:
-        honest.work(seconds)
+        assert under_way.wait(120), "the attack never began"
+        yield
     finally:
+        attacker.kill()
+        attacker.join()
+
+
+def crn_of(port: int, key: str) -> str:
+    """The instance of a user."""
+    headers = {"Authorization": f"apikey {key}"}
+    told = httpx.get(f"http://127.0.0.1:{port}/api/v1/queuebit/instances", headers=headers)
+    crn: str = told.json()["instances"][0]["crn"]
+    return crn
+
+
+def measured(port: int, pid: int, attack: str | None, seconds: float) -> None:
+    """Print a row."""
+    target = Target(port, crn_of(port, ATTACKER))
+    honest = Honest(port, crn_of(port, HONEST))
+    with contextlib.closing(honest), attacked(target, attack):
+        honest.work(seconds)
         memory_mb = psutil.Process(pid).memory_info().rss / 2**20
-        if attacker is not None:
-            attacker.kill()
-            attacker.join()
     print(honest.row(attack or "calm", memory_mb), flush=True)
     for failure in sorted(set(honest.failures))[:3]:
         print("   ", failure)
@@ -374,17 +418,13 @@ def main() -> None:
     head = f"{'':22}{'POST':>16}  {'list':>16}  {'result':>16}"
     print(f"{head}   jobs fails memory\n{'ms':22}" + f"{'p50':>8}{'p99':>8}  " * 3, flush=True)
     with service() as (port, pid):
-        crns = {}
-        for name, key in (("honest", HONEST), ("attacker", ATTACKER)):
-            headers = {"Authorization": f"apikey {key}"}
-            told = httpx.get(f"http://127.0.0.1:{port}/api/v1/queuebit/instances", headers=headers)
-            crns[name] = told.json()["instances"][0]["crn"]
-        Honest(port, crns["honest"]).work(3)
-        measured(port, pid, crns, None, given.seconds)
+        with contextlib.closing(Honest(port, crn_of(port, HONEST))) as honest:
+            honest.work(3)
+        measured(port, pid, None, given.seconds)
         for name in given.names or ATTACKS:
-            measured(port, pid, crns, name, given.seconds)
+            measured(port, pid, name, given.seconds)
             time.sleep(2)
-        measured(port, pid, crns, None, given.seconds)
+        measured(port, pid, None, given.seconds)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,11 @@ class Small:
         """Whether a job runs, or the input of a private one that has ended is still there."""
         if database.execute("SELECT 1 FROM jobs WHERE status = 'Running'").fetchone():
             return True
+        payloads, work = self.config.data / "payloads", self.config.data / "payloads" / ".work"
+        if work.is_dir() and any(work.iterdir()):  # what an ended job leaves is being removed
+            return True
         ended = database.execute("SELECT id FROM jobs WHERE private AND ended_at IS NOT NULL")
-        return any((self.config.data / "payloads" / one / INPUTS).exists() for (one,) in ended)
+        return any((payloads / one / INPUTS).exists() for (one,) in ended)
 
     def digest(self) -> str:
         """Of everything that is kept, once nothing is on its way any more."""
@@ -120,6 +123,7 @@ class Small:
         files = [
             (str(file.relative_to(folder)), file.stat().st_size)
             for file in sorted(folder.rglob("*"))
+            if file.name != ".work"  # empty, it comes and goes
         ]
         return hashlib.sha256(repr((rows, files)).encode()).hexdigest()
 

@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
     _body_until: float | None = None  # None: no body is due
     _body_seen = (0, 0.0)  # bytes of it that had come at an instant
     _is_refused = False  # the last answer is given, and what still comes is dropped
-    _lingering = 0  # bytes of that
+    _to_linger = LINGER_MAX  # bytes of that
     _unsent_seen: tuple[int, float] | None = None  # of answers; None: they are taken
 
     # Connections
@@ -104,8 +104,8 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._is_refused:
-            self._lingering += len(data)
-            if self._lingering > LINGER_MAX:
+            self._to_linger -= len(data)
+            if self._to_linger < 0:
                 self.slot.drop()
             return
         if not self.holding.grow(len(data)):
@@ -266,6 +266,7 @@ class Connection(HttpToolsProtocol):
         else:
             self.malformed.count(self.slot.address, "http")
             self._refuse(HTTPStatus.BAD_REQUEST, INVALID_REQUEST, "This is not a HTTP request.")
+        self.flow.pause_reading()  # its sender has to wait before it can send the next one
 
     def _refuse(self, status: HTTPStatus, code: int, message: str) -> None:
         """Answer what has not come in full, unless it is answered already, and hang up."""
