@@ -33,6 +33,11 @@ class Pub:
         """Shape (n, P)."""
         return self.values.reshape(prod(self.values.shape[:-1]), self.values.shape[-1])
 
+    @property
+    def given(self) -> NDArray[np.float64] | None:
+        """The values as a user gives them: none for a circuit without parameters, at one row."""
+        return self.values if self.values.size or self.values.ndim > 1 else None
+
     def larger(self) -> "Pub":
         """Eight times as many shots; of one shot per row, eight times as many rows."""
         if self.shots == 1 and self.values.ndim > 1:

@@ -142,10 +142,7 @@ def _frame(pubs: list[Any], options: dict[str, Any], **others: Any) -> bytes:
 
 def _sampler(one: Case, seed: int) -> Outcome:
     qpu = device(one.device)
-    pubs = [
-        [pub.circuit, pub.values if pub.values.size or pub.values.ndim > 1 else None, pub.shots]
-        for pub in one.pubs
-    ]
+    pubs = [[pub.circuit, pub.given, pub.shots] for pub in one.pubs]
     params = _frame(pubs, {"simulator": {"seed_simulator": seed}})
     with forced(one.method) as used:
         if refused := _refusal("sampler", params, qpu):
@@ -181,14 +178,7 @@ def _compared(
 
 def _twirled_sampler(one: Case, seed: int) -> Outcome:
     """Without noise, twirling changes nothing; with it, each randomization is one more circuit."""
-    pubs = [
-        [
-            pub.circuit,
-            pub.values if pub.values.size or pub.values.ndim > 1 else None,
-            pub.shots * 20,
-        ]
-        for pub in one.pubs
-    ]
+    pubs = [[pub.circuit, pub.given, pub.shots * 20] for pub in one.pubs]
     params = _frame(pubs, {"simulator": {"seed_simulator": seed}, **one.options})
     perfect = device(one.device, ideal=True)
     if refused := _refusal("sampler", params, perfect):
@@ -242,8 +232,7 @@ def _executor(one: Case, seed: int) -> Outcome:
     qpu = device(one.device)
     made = QuantumProgram(shots=one.pubs[0].shots)
     for pub in one.pubs:
-        given = {"circuit_arguments": pub.values}
-        made.append_circuit_item(pub.circuit, **given)
+        made.append_circuit_item(pub.circuit, circuit_arguments=pub.values)
     with forced(one.method) as used:
         params, refused = _executed(made, seed, qpu)
         if refused:
